@@ -81,6 +81,13 @@ pub struct DeltaJob {
     pub error: Option<String>,
 }
 
+/// `GET /api/v1/jobs`, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jobs {
+    /// The delta jobs.
+    pub jobs: Vec<DeltaJob>,
+}
+
 /// Where a job stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

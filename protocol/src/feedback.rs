@@ -69,4 +69,7 @@ pub struct Vote {
     pub entry: EntryId,
     /// When the device confirmed the build.
     pub confirmed_at: jiff::Timestamp,
+    /// When the ballot was cast. The latest of a key counts, and ballots are public, so the order is signed: an old one
+    /// sent again changes nothing.
+    pub cast_at: jiff::Timestamp,
 }
