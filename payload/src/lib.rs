@@ -1,1 +1,28 @@
-//! .
+//! Images to Android A/B payloads (`CrAU`, major version 2) and back.
+//!
+//! An image travels through [`write_full`] or [`write_delta`] into a payload; a device reads the payload's head with
+//! [`Head::parse`] and makes its partitions with [`apply`]. `format` says what the bytes mean, `generate` decides
+//! which operations make an image smallest, `read` checks, `apply` executes: a new strategy touches only `generate`,
+//! a new operation one module of `format`, `read` and `apply` each.
+
+mod apply;
+mod format;
+mod generate;
+mod read;
+mod storage;
+mod verify;
+mod write;
+
+pub use apply::{
+    ApplyError, CHECKPOINT_BYTES, Checkpoint, DecodeError, Observer, apply, check_sources, clear_footer,
+};
+pub use format::{
+    Action, BROTLI_WINDOW_BITS, Blob, Coder, Extent, HEADER_SIZE as PREFIX, Info, LARGEST_PARTITION,
+    LONGEST_BLOB, LONGEST_HEAD, LONGEST_SIGNATURE, Operation, PatchKind, Source, XZ_MEMORY_KIB,
+    metadata_size,
+};
+pub use generate::{GenerateError, Options, Progress, Stage, write_delta, write_full};
+pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault};
+pub use storage::{Image, ReadAt, Slots, Target, hash};
+pub use verify::{VerifyError, verify};
+pub use write::Summary;

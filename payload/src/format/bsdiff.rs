@@ -1,0 +1,131 @@
+//! The header of a bsdiff patch: `BSDIFF40` (Colin Percival's) and `BSDF2` (AOSP's external/bsdiff).
+
+/// Which coder made a stream of a patch; the numbers are those of `BSDF2`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamCoder {
+    Bzip2 = 1,
+    Brotli = 2,
+}
+
+/// Bytes before the streams, in both formats.
+pub(crate) const HEADER_SIZE: usize = 32;
+
+/// Bytes of one control triple: length to add, length to copy, how far to move in the old bytes.
+pub(crate) const TRIPLE_SIZE: usize = 24;
+
+/// The three streams of a patch, compressed.
+pub(crate) struct Streams<'a> {
+    pub(crate) control: (StreamCoder, &'a [u8]),
+    pub(crate) diff: (StreamCoder, &'a [u8]),
+    pub(crate) extra: (StreamCoder, &'a [u8]),
+    pub(crate) new_size: u64,
+}
+
+impl<'a> Streams<'a> {
+    /// Takes a patch apart; `None` if it is not one.
+    pub(crate) fn parse(patch: &'a [u8]) -> Option<Self> {
+        let (header, body) = patch.split_first_chunk::<HEADER_SIZE>()?;
+        let coders = match header.first_chunk::<8>()? {
+            b"BSDIFF40" => [StreamCoder::Bzip2; 3],
+            [b'B', b'S', b'D', b'F', b'2', coders @ ..] => {
+                let [control, diff, extra] = coders.map(stream_coder);
+                [control?, diff?, extra?]
+            }
+            _ => return None,
+        };
+        let mut lengths = header[8..]
+            .as_chunks()
+            .0
+            .iter()
+            .map(|bytes| decode_integer(*bytes));
+        let mut length = || u64::try_from(lengths.next()?).ok();
+        let (control, diff, new_size) = (length()?, length()?, length()?);
+        let (control, body) = body.split_at_checked(usize::try_from(control).ok()?)?;
+        let (diff, extra) = body.split_at_checked(usize::try_from(diff).ok()?)?;
+        Some(Self {
+            control: (coders[0], control),
+            diff: (coders[1], diff),
+            extra: (coders[2], extra),
+            new_size,
+        })
+    }
+
+    /// The patch as `BSDF2`; `None` if a length does not fit the format.
+    pub(crate) fn to_bsdf2(&self) -> Option<Vec<u8>> {
+        let streams = [self.control, self.diff, self.extra];
+        let mut patch =
+            Vec::with_capacity(HEADER_SIZE + streams.iter().map(|(_, bytes)| bytes.len()).sum::<usize>());
+        patch.extend_from_slice(b"BSDF2");
+        patch.extend(streams.map(|(coder, _)| coder as u8));
+        for length in [
+            self.control.1.len() as u64,
+            self.diff.1.len() as u64,
+            self.new_size,
+        ] {
+            patch.extend(encode_integer(i64::try_from(length).ok()?));
+        }
+        for (_, bytes) in streams {
+            patch.extend_from_slice(bytes);
+        }
+        Some(patch)
+    }
+}
+
+/// A sign-magnitude, little-endian integer: bsdiff's `offtin`.
+pub(crate) fn decode_integer(bytes: [u8; 8]) -> i64 {
+    let raw = u64::from_le_bytes(bytes);
+    let magnitude = (raw & !SIGN).cast_signed();
+    if raw & SIGN == 0 { magnitude } else { -magnitude }
+}
+
+/// bsdiff's `offtout`. `i64::MIN` has no form; lengths and distances in memory never reach it.
+pub(crate) fn encode_integer(value: i64) -> [u8; 8] {
+    let sign = if value < 0 { SIGN } else { 0 };
+    (value.unsigned_abs() | sign).to_le_bytes()
+}
+
+const SIGN: u64 = 1 << 63;
+
+fn stream_coder(number: u8) -> Option<StreamCoder> {
+    match number {
+        1 => Some(StreamCoder::Bzip2),
+        2 => Some(StreamCoder::Brotli),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_sign_and_magnitude() {
+        assert_eq!(encode_integer(-2), [2, 0, 0, 0, 0, 0, 0, 0x80]);
+        for value in [0, 1, -1, 4096, i64::MAX, -i64::MAX] {
+            assert_eq!(decode_integer(encode_integer(value)), value);
+        }
+    }
+
+    #[test]
+    fn bsdf2_round_trip_and_truncation() {
+        let streams = Streams {
+            control: (StreamCoder::Brotli, b"ctl"),
+            diff: (StreamCoder::Bzip2, b"diff"),
+            extra: (StreamCoder::Brotli, b"extra"),
+            new_size: 77,
+        };
+        let patch = streams.to_bsdf2().unwrap();
+        assert_eq!(&patch[..8], b"BSDF2\x02\x01\x02");
+        let parsed = Streams::parse(&patch).unwrap();
+        assert_eq!(parsed.control, streams.control);
+        assert_eq!(parsed.diff, streams.diff);
+        assert_eq!(parsed.extra, streams.extra);
+        assert_eq!(parsed.new_size, 77);
+        for length in 0..HEADER_SIZE + 7 {
+            assert!(Streams::parse(&patch[..length]).is_none(), "{length}");
+        }
+        let mut negative = patch.clone();
+        negative[15] = 0x80;
+        assert!(Streams::parse(&negative).is_none());
+    }
+}

@@ -1,0 +1,29 @@
+//! The Android A/B payload, major version 2, as AOSP's `update_metadata.proto` and `payload_consumer` define it.
+
+pub(crate) mod bsdiff;
+pub(crate) mod header;
+pub(crate) mod manifest;
+mod operation;
+
+pub use header::{HEADER_SIZE, metadata_size};
+pub(crate) use operation::size_of;
+pub use operation::{Action, Blob, Coder, Extent, Info, Operation, PatchKind, Source};
+
+/// The longest head (header and manifest) that is read or written, in bytes. A manifest takes about 100 bytes per
+/// operation, and up to eight times its size once parsed.
+pub const LONGEST_HEAD: u64 = 8 << 20;
+
+/// The longest blob of one operation, in bytes: a device holds it in memory to hash it before a decoder sees it.
+pub const LONGEST_BLOB: u64 = 8 << 20;
+
+/// The largest partition, in bytes: sums over a head's extents then stay inside a u64.
+pub const LARGEST_PARTITION: u64 = 1 << 40;
+
+/// The longest metadata signature that a reader skips, in bytes.
+pub const LONGEST_SIGNATURE: u64 = 1 << 20;
+
+/// The largest LZMA2 dictionary and its decoder that a device allocates, in KiB.
+pub const XZ_MEMORY_KIB: u32 = 9 << 10;
+
+/// Base-2 logarithm of the brotli window of every patch stream that is written.
+pub const BROTLI_WINDOW_BITS: u32 = 20;

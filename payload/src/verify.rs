@@ -1,0 +1,127 @@
+//! Applies a payload to unnamed files and looks at the result: how a maker sees that a payload is right.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use millet_protocol::PartitionName;
+
+use crate::apply::{ApplyError, Checkpoint, Observer, apply, check_sources};
+use crate::read::Head;
+use crate::storage::{Image, Padded, ReadAt, Slots, Target, hash};
+
+/// Why a payload does not make what it promises.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// It could not be applied.
+    #[error("the payload could not be applied")]
+    Apply(#[from] ApplyError),
+    /// What was written could not be read back.
+    #[error("partition {partition} could not be read back")]
+    ReadBack {
+        /// The partition.
+        partition: PartitionName,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// The operations make something else than the head promises.
+    #[error("partition {0} was made, but has another SHA-256 than the payload promises")]
+    OtherResult(PartitionName),
+}
+
+/// Applies a payload whose `blobs` follow its head to files in the directory `scratch`, which vanish afterwards, and
+/// compares each partition's hash. `old` are the images that a delta reads; `progress` hears bytes of blobs done.
+pub fn verify(
+    head: &Head,
+    blobs: &mut dyn Read,
+    old: &[Image],
+    scratch: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(), VerifyError> {
+    let slots = ScratchSlots {
+        old,
+        scratch,
+        made: Mutex::default(),
+    };
+    check_sources(head, &slots, &mut |_, _| ())?;
+    apply(head, Checkpoint::default(), blobs, &slots, &mut Follow(progress))?;
+    let made = slots.made.into_inner().unwrap_or_else(PoisonError::into_inner);
+    for partition in head.partitions() {
+        let name = || partition.name.clone();
+        let read_back = |error| VerifyError::ReadBack {
+            partition: name(),
+            error,
+        };
+        let file = made
+            .get(&partition.name)
+            .ok_or_else(|| read_back(io::ErrorKind::NotFound.into()))?;
+        if hash(file, partition.new.size, &mut |_| ()).map_err(read_back)? != partition.new.sha256 {
+            return Err(VerifyError::OtherResult(name()));
+        }
+    }
+    Ok(())
+}
+
+struct Follow<'a>(&'a mut dyn FnMut(u64));
+
+impl Observer for Follow<'_> {
+    fn written(&mut self, blob_bytes_done: u64) {
+        (self.0)(blob_bytes_done);
+    }
+
+    fn checkpoint(&mut self, _: Checkpoint) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+struct ScratchSlots<'a> {
+    old: &'a [Image<'a>],
+    scratch: &'a Path,
+    made: Mutex<BTreeMap<PartitionName, Arc<File>>>,
+}
+
+impl Slots for ScratchSlots<'_> {
+    fn source(&self, name: &PartitionName) -> io::Result<Box<dyn ReadAt + '_>> {
+        let image = self
+            .old
+            .iter()
+            .find(|image| image.name == *name)
+            .ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(Padded::new(image.bytes)?))
+    }
+
+    fn target(&self, name: &PartitionName, size: u64) -> io::Result<Box<dyn Target>> {
+        let file = tempfile::tempfile_in(self.scratch)?;
+        file.set_len(size)?;
+        let file = Arc::new(file);
+        self.made
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.clone(), file.clone());
+        Ok(Box::new(ScratchFile(file)))
+    }
+}
+
+/// A file that nobody needs after the next power cut.
+struct ScratchFile(Arc<File>);
+
+impl Target for ScratchFile {
+    fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&*self.0, data, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        ReadAt::size(&*self.0)
+    }
+}
