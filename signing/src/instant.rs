@@ -1,0 +1,103 @@
+use jiff::Timestamp;
+
+/// The instant to judge expiries by, and whether the clock can be trusted.
+///
+/// `floor` is the newest instant that is certainly past: when the running system was built, or when the last verified
+/// timestamp role was signed. A clock before it is wrong, so it counts as standing at it.
+pub fn effective_now(clock: Timestamp, floor: Timestamp) -> (Timestamp, bool) {
+    if clock < floor {
+        (floor, false)
+    } else {
+        (clock, true)
+    }
+}
+
+/// TUF's `expires`: `YYYY-MM-DDTHH:MM:SSZ` and no other spelling (specification, section 4.2.1).
+pub(crate) mod tuf {
+    use jiff::Timestamp;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Whole seconds; a fraction is cut off.
+    pub fn write(instant: Timestamp) -> String {
+        instant.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+
+    pub fn parse(text: &str) -> Option<Timestamp> {
+        let instant = text.parse::<Timestamp>().ok()?;
+        // The one spelling is the one that we would write: this refuses offsets, fractions, spaces, lower case.
+        (write(instant) == text).then_some(instant)
+    }
+
+    pub fn serialize<S: Serializer>(instant: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&write(*instant))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse(&text).ok_or_else(|| {
+            let shown: String = text.chars().take(40).collect();
+            D::Error::custom(format!(
+                "{shown:?} is not an instant of the form YYYY-MM-DDTHH:MM:SSZ"
+            ))
+        })
+    }
+
+    /// The same for a field that may be absent.
+    pub mod optional {
+        use jiff::Timestamp;
+        use serde::{Deserializer, Serializer};
+
+        pub fn serialize<S: Serializer>(
+            instant: &Option<Timestamp>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match instant {
+                Some(instant) => super::serialize(instant, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+
+        pub fn deserialize<'de, D: Deserializer<'de>>(
+            deserializer: D,
+        ) -> Result<Option<Timestamp>, D::Error> {
+            super::deserialize(deserializer).map(Some)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_spelling() {
+        let text = "2026-11-20T12:00:00Z";
+        assert_eq!(tuf::write(tuf::parse(text).unwrap()), text);
+        for refused in [
+            "2026-11-20T12:00:00.5Z",
+            "2026-11-20T12:00:00+00:00",
+            "2026-11-20T12:00:00z",
+            "2026-11-20 12:00:00Z",
+            "2026-11-20T12:00Z",
+            "2026-13-20T12:00:00Z",
+            "",
+        ] {
+            assert_eq!(tuf::parse(refused), None, "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_fraction_is_cut_off_when_written() {
+        let instant: Timestamp = "2026-11-20T12:00:00.999Z".parse().unwrap();
+        assert_eq!(tuf::write(instant), "2026-11-20T12:00:00Z");
+    }
+
+    #[test]
+    fn a_clock_before_the_floor_stands_at_it() {
+        let (early, late) = (Timestamp::UNIX_EPOCH, "2026-11-20T12:00:00Z".parse().unwrap());
+        assert_eq!(effective_now(early, late), (late, false));
+        assert_eq!(effective_now(late, early), (late, true));
+        assert_eq!(effective_now(late, late), (late, true));
+    }
+}

@@ -1,0 +1,216 @@
+use std::collections::BTreeMap;
+use std::fmt;
+
+use p256::ecdsa::signature::Verifier;
+use p256::pkcs8::DecodePublicKey;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::canonical;
+
+/// Names a key within metadata. What Millet makes is the lower-case hexadecimal SHA-256 of the canonical key object.
+///
+/// Deviation from section 4.2.1, following TAP 12: an identifier that is read is taken as it stands and not computed
+/// again. Nothing rests on it, since a threshold counts keys and not identifiers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct KeyId(String);
+
+impl KeyId {
+    /// The identifier as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first eight characters, for people.
+    pub fn short(&self) -> &str {
+        self.0.get(..8).unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(&self.0)
+    }
+}
+
+/// A TUF key object (specification, section 4.2.1): ed25519, or ECDSA on P-256 with SHA-256.
+///
+/// Any other type is read and kept, and verifies nothing.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PublicKey {
+    keytype: String,
+    scheme: String,
+    keyval: KeyValue,
+    #[serde(flatten)]
+    other: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct KeyValue {
+    public: String,
+    #[serde(flatten)]
+    other: BTreeMap<String, Value>,
+}
+
+/// The key itself, whatever its spelling: two objects with equal material are one key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Material {
+    Ed25519([u8; 32]),
+    /// An uncompressed SEC1 point.
+    EcdsaP256(Vec<u8>),
+}
+
+impl PublicKey {
+    /// An ed25519 key of its 32 bytes (RFC 8032, section 5.1.5).
+    pub fn ed25519(bytes: &[u8; 32]) -> Self {
+        Self::of("ed25519", "ed25519", hex::encode(bytes))
+    }
+
+    /// A P-256 key of its SubjectPublicKeyInfo in PEM; `None` when it is not one.
+    pub fn ecdsa_p256(pem: &str) -> Option<Self> {
+        let key = Self::of("ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256", pem.to_owned());
+        key.material().is_some().then_some(key)
+    }
+
+    /// The identifier that Millet gives it: SHA-256 of its canonical form.
+    pub fn id(&self) -> KeyId {
+        // A number that has no canonical form can only stand in a field that we do not know.
+        let bytes = serde_json::to_value(self)
+            .ok()
+            .and_then(|value| canonical::to_vec(&value).ok())
+            .unwrap_or_else(|| self.keyval.public.clone().into_bytes());
+        KeyId(hex::encode(Sha256::digest(bytes)))
+    }
+
+    /// Whether this version can check its signatures.
+    pub fn is_supported(&self) -> bool {
+        self.material().is_some()
+    }
+
+    /// Whether `signature` is this key's over `message`. Ed25519 signatures are 64 bytes and checked strictly (no
+    /// keys of small order, no malleable forms); ECDSA signatures are DER (RFC 3279, section 2.2.3).
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self.material() {
+            Some(Material::Ed25519(bytes)) => verify_ed25519(&bytes, message, signature),
+            Some(Material::EcdsaP256(point)) => verify_p256(&point, message, signature),
+            None => false,
+        }
+    }
+
+    pub(crate) fn material(&self) -> Option<Material> {
+        match (self.keytype.as_str(), self.scheme.as_str()) {
+            ("ed25519", "ed25519") => {
+                let mut bytes = [0; 32];
+                hex::decode_to_slice(&self.keyval.public, &mut bytes).ok()?;
+                Some(Material::Ed25519(bytes))
+            }
+            // The specification names the scheme in both places; securesystemslib writes `ecdsa` as the type.
+            ("ecdsa" | "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") => {
+                let key = p256::ecdsa::VerifyingKey::from_public_key_pem(&self.keyval.public).ok()?;
+                Some(Material::EcdsaP256(key.to_sec1_point(false).as_bytes().to_vec()))
+            }
+            _ => None,
+        }
+    }
+
+    fn of(keytype: &str, scheme: &str, public: String) -> Self {
+        Self {
+            keytype: keytype.to_owned(),
+            scheme: scheme.to_owned(),
+            keyval: KeyValue {
+                public,
+                other: BTreeMap::new(),
+            },
+            other: BTreeMap::new(),
+        }
+    }
+}
+
+fn verify_ed25519(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(key) else {
+        return false;
+    };
+    let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else {
+        return false;
+    };
+    key.verify_strict(message, &signature).is_ok()
+}
+
+fn verify_p256(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let Ok(key) = p256::ecdsa::VerifyingKey::from_sec1_bytes(point) else {
+        return false;
+    };
+    let Ok(signature) = p256::ecdsa::Signature::from_der(signature) else {
+        return false;
+    };
+    key.verify(message, &signature).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use p256::ecdsa::signature::Signer as _;
+    use p256::pkcs8::{EncodePublicKey, LineEnding};
+    use serde_json::json;
+
+    use super::*;
+    use crate::{Ed25519Key, Signer};
+
+    #[test]
+    fn the_id_is_the_hash_of_the_canonical_object() {
+        let key = PublicKey::ed25519(&[7; 32]);
+        let canonical = format!(
+            r#"{{"keytype":"ed25519","keyval":{{"public":"{}"}},"scheme":"ed25519"}}"#,
+            "07".repeat(32)
+        );
+        assert_eq!(key.id().as_str(), hex::encode(Sha256::digest(canonical)));
+    }
+
+    #[test]
+    fn ed25519() {
+        let key = Ed25519Key::from_seed(&[1; 32]);
+        let signature = key.sign(b"message").unwrap();
+        assert!(key.public_key().verify(b"message", &signature));
+        assert!(!key.public_key().verify(b"massage", &signature));
+        assert!(!key.public_key().verify(b"message", &signature[..63]));
+        // The neutral point signs everything for a verifier that lets keys of small order pass.
+        let mut small = [0; 32];
+        small[0] = 1;
+        let mut forged = [0; 64];
+        forged[0] = 1;
+        assert!(!PublicKey::ed25519(&small).verify(b"anything", &forged));
+    }
+
+    #[test]
+    fn ecdsa_p256() {
+        let secret = p256::ecdsa::SigningKey::from_slice(&[3; 32]).unwrap();
+        let pem = secret.verifying_key().to_public_key_pem(LineEnding::LF).unwrap();
+        let key = PublicKey::ecdsa_p256(&pem).unwrap();
+        let signature: p256::ecdsa::Signature = secret.sign(b"message");
+        assert!(key.verify(b"message", signature.to_der().as_bytes()));
+        assert!(!key.verify(b"massage", signature.to_der().as_bytes()));
+        assert!(!key.verify(b"message", &signature.to_bytes()));
+        assert!(PublicKey::ecdsa_p256("not PEM").is_none());
+    }
+
+    #[test]
+    fn unknown_types_are_kept_and_verify_nothing() {
+        let object = json!({"keytype": "rsa", "scheme": "rsassa-pss-sha256", "keyval": {"public": "x", "y": 1}, "z": 2});
+        let key: PublicKey = serde_json::from_value(object.clone()).unwrap();
+        assert!(!key.is_supported());
+        assert!(!key.verify(b"", b""));
+        assert_eq!(serde_json::to_value(&key).unwrap(), object);
+    }
+
+    #[test]
+    fn one_key_in_two_spellings_is_one_key() {
+        let lower = PublicKey::ed25519(&[0xab; 32]);
+        let upper: PublicKey = serde_json::from_value(
+            json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": "AB".repeat(32)}}),
+        )
+        .unwrap();
+        assert_ne!(lower.id(), upper.id());
+        assert_eq!(lower.material(), upper.material());
+    }
+}

@@ -1,0 +1,216 @@
+use jiff::SignedDuration;
+
+use super::*;
+use crate::repository::{Repository, TARGET, after, key, now};
+use crate::{PublicKey, Signer};
+
+const ROLES: [&str; 3] = ["builds.rubik", "deltas.rubik", "rollouts.rubik"];
+
+#[test]
+fn a_first_refresh_and_one_that_finds_nothing_new() {
+    let repository = Repository::new();
+    let verified = repository.refresh(Files::new(), &ROLES).unwrap();
+    assert!(verified.set.target(TARGET).unwrap().matches(b"manifest"));
+    assert_eq!(verified.files.len(), 7);
+    let again = repository.refresh(verified.files.clone(), &ROLES).unwrap();
+    assert_eq!(again.files, verified.files);
+}
+
+#[test]
+fn an_unchanged_timestamp_needs_no_other_file() {
+    let repository = Repository::new();
+    let files = repository.refresh(Files::new(), &ROLES).unwrap().files;
+    let root = files["root.json"].clone();
+    let roles: Vec<String> = ROLES.map(str::to_owned).to_vec();
+    let start = |at| Refresh::start(&root, files.clone(), &roles, Limits::default(), at).unwrap();
+    let mut refresh = start(now());
+    assert!(matches!(
+        refresh.next(),
+        Step::Fetch {
+            missing_ends_chain: true,
+            may_be_unchanged: false,
+            ..
+        }
+    ));
+    refresh.supply(None).unwrap();
+    assert!(matches!(
+        refresh.next(),
+        Step::Fetch {
+            missing_ends_chain: false,
+            may_be_unchanged: true,
+            ..
+        }
+    ));
+    refresh.supply_unchanged().unwrap();
+    assert_eq!(refresh.next(), Step::Done);
+    assert!(refresh.finish().unwrap().set.target(TARGET).is_some());
+    // An unchanged timestamp gets no younger.
+    let mut late = start(after(SignedDuration::from_hours(24)));
+    late.supply(None).unwrap();
+    assert!(matches!(late.supply_unchanged(), Err(TrustError::Expired { role, .. }) if role == "timestamp"));
+}
+
+#[test]
+fn nothing_can_be_unchanged_on_the_first_visit() {
+    let repository = Repository::new();
+    let root = repository.first_root();
+    let mut refresh = Refresh::start(&root, Files::new(), &[], Limits::default(), now()).unwrap();
+    assert!(matches!(
+        refresh.supply_unchanged(),
+        Err(TrustError::Order { .. })
+    ));
+    refresh.supply(None).unwrap();
+    assert!(matches!(
+        refresh.next(),
+        Step::Fetch {
+            may_be_unchanged: false,
+            ..
+        }
+    ));
+    assert!(matches!(
+        refresh.supply_unchanged(),
+        Err(TrustError::Order { .. })
+    ));
+    assert!(
+        matches!(refresh.supply(None), Err(TrustError::Unavailable { file }) if file == "timestamp.json")
+    );
+    assert!(refresh.finish().is_err());
+}
+
+#[test]
+fn a_role_that_nobody_delegates_to_is_left_out() {
+    let verified = Repository::new()
+        .refresh(Files::new(), &["builds.nothing", "builds.rubik"])
+        .unwrap();
+    assert!(verified.set.delegated("builds.nothing").is_none());
+    assert!(verified.set.delegated("builds.rubik").is_some());
+}
+
+#[test]
+fn only_the_roles_of_a_wanted_target_are_fetched() {
+    let repository = Repository::new();
+    let root = repository.first_root();
+    let mut refresh = Refresh::start(&root, Files::new(), &[], Limits::default(), now()).unwrap();
+    refresh.want_target(TARGET).unwrap();
+    let mut names = Vec::new();
+    while let Step::Fetch { name, .. } = refresh.next() {
+        refresh.supply(repository.published.get(&name).cloned()).unwrap();
+        names.push(name);
+    }
+    assert_eq!(
+        names,
+        [
+            "2.root.json",
+            "timestamp.json",
+            "1.snapshot.json",
+            "1.targets.json",
+            "1.builds.rubik.json"
+        ]
+    );
+    refresh.want_target("cube/builds/none.json").unwrap();
+    assert!(matches!(refresh.next(), Step::Fetch { name, .. } if name == "1.builds.cube.json"));
+}
+
+#[test]
+fn rotated_online_keys_end_a_fast_forward_attack() {
+    let mut repository = Repository::new();
+    repository.snapshot.version = 1_000_000;
+    repository.timestamp.version = 1_000_000;
+    repository.publish();
+    let attacked = repository.refresh(Files::new(), &ROLES).unwrap().files;
+    // Recovery: both keys stay valid for old files too, and only the snapshot gets another one beside it.
+    repository.snapshot.version = 2;
+    repository.timestamp.version = 2;
+    let recovered = |repository: &mut Repository, rotate: bool| {
+        repository.root = repository.root.next(repository.root.expires);
+        if rotate {
+            let keys = [key(21), key(23)].map(|key| key.public_key().clone());
+            repository.root.set_role("snapshot", &keys, 1).unwrap();
+        }
+        repository.publish();
+        repository.refresh(attacked.clone(), &ROLES)
+    };
+    let (error, _) = recovered(&mut repository, false).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TrustError::Rollback {
+                trusted: 1_000_000,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(recovered(&mut repository, true).is_ok());
+}
+
+#[test]
+fn after_a_failure_a_new_root_is_kept_and_the_old_snapshot_too() {
+    let mut repository = Repository::new();
+    let files = repository.refresh(Files::new(), &ROLES).unwrap().files;
+    repository.root = repository.root.next(repository.root.expires);
+    repository.publish_root();
+    repository
+        .published
+        .insert("timestamp.json".into(), b"{}".to_vec());
+    let (error, kept) = repository.refresh(files.clone(), &ROLES).unwrap_err();
+    assert!(matches!(error, TrustError::Form { .. }), "{error}");
+    assert_eq!(kept["root.json"], repository.published["2.root.json"]);
+    for name in [
+        "timestamp.json",
+        "snapshot.json",
+        "targets.json",
+        "builds.rubik.json",
+    ] {
+        assert_eq!(kept[name], files[name], "{name}");
+    }
+}
+
+#[test]
+fn a_long_root_chain_is_followed_and_an_endless_one_is_not() {
+    let mut repository = Repository::new();
+    for seed in 50..60 {
+        // Every root is signed by the keys before and its own.
+        let before = std::mem::take(&mut repository.root_keys);
+        repository.root_keys = vec![key(seed), key(seed + 100)];
+        let public: Vec<PublicKey> = repository
+            .root_keys
+            .iter()
+            .map(|key| key.public_key().clone())
+            .collect();
+        repository.root = repository.root.next(repository.root.expires);
+        repository.root.set_role("root", &public, 2).unwrap();
+        let own = repository.root_keys.len();
+        repository.root_keys.extend(before);
+        repository.publish_root();
+        repository.root_keys.truncate(own);
+    }
+    let verified = repository.refresh(Files::new(), &ROLES).unwrap();
+    assert_eq!(verified.set.root().version, 11);
+    let limits = Limits {
+        rotations: 3,
+        ..Limits::default()
+    };
+    let mut refresh = Refresh::start(&repository.first_root(), Files::new(), &[], limits, now()).unwrap();
+    for _ in 0..3 {
+        let Step::Fetch { name, .. } = refresh.next() else {
+            panic!("ended early")
+        };
+        refresh.supply(repository.published.get(&name).cloned()).unwrap();
+    }
+    assert!(matches!(refresh.next(), Step::Fetch { name, .. } if name == "timestamp.json"));
+}
+
+#[test]
+fn plain_names_when_snapshots_are_not_consistent() {
+    let mut repository = Repository::new();
+    repository.root.consistent_snapshot = false;
+    repository.publish_root();
+    let root = repository.first_root();
+    let mut refresh = Refresh::start(&root, Files::new(), &[], Limits::default(), now()).unwrap();
+    refresh.supply(None).unwrap();
+    refresh
+        .supply(repository.published.get("timestamp.json").cloned())
+        .unwrap();
+    assert!(matches!(refresh.next(), Step::Fetch { name, .. } if name == "snapshot.json"));
+}
