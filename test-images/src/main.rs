@@ -1,2 +1,33 @@
-//! .
-fn main() {}
+//! `millet-test-images`: makes images and plays the device.
+
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Makes test images and plays the device that they are for.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Debian(commands::debian::Arguments),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Debian(arguments) => commands::debian::run(&arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("millet-test-images: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
