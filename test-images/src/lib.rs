@@ -1,8 +1,13 @@
 //! What the other crates are tried on: realistic weekly images, and a device with slots and a bootloader.
 //!
 //! - [`debian`] makes a real pair from Debian packages.
-//! - [`selftest`] is the health check of every image made here.
+//! - [`device`] is a folder with slots; [`bootloader`] boots it; [`selftest`] is its health check.
 
+pub mod bootloader;
 pub mod debian;
+pub mod device;
 mod digest;
+mod image_folder;
 pub mod selftest;
+
+pub use image_folder::{ImageFile, ImageFolderError, images};

@@ -17,11 +17,20 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Debian(commands::debian::Arguments),
+    #[command(subcommand)]
+    Device(commands::device::Command),
+    Boot(commands::boot::Arguments),
+    Selftest(commands::selftest::Arguments),
+    Break(commands::break_images::Arguments),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Debian(arguments) => commands::debian::run(&arguments),
+        Command::Device(command) => commands::device::run(&command),
+        Command::Boot(arguments) => commands::boot::run(&arguments),
+        Command::Selftest(arguments) => commands::selftest::run(&arguments),
+        Command::Break(arguments) => commands::break_images::run(&arguments),
     };
     match result {
         Ok(code) => code,

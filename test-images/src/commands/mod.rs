@@ -1,1 +1,5 @@
+pub mod boot;
+pub mod break_images;
 pub mod debian;
+pub mod device;
+pub mod selftest;
