@@ -39,6 +39,24 @@ pub fn delta_sources(new: &PublishedBuild, published: &[PublishedBuild]) -> Vec<
         .collect()
 }
 
+/// The builds that devices of a channel too far behind go through before they may take `offered`, lowest first.
+pub fn stones(offered: &PublishedBuild, channel: &Channel, published: &[PublishedBuild]) -> Vec<Build> {
+    let mut way = Vec::new();
+    let mut ahead = offered;
+    while let Some(least) = ahead.min_sequence {
+        // The newest that is allowed: the fewer stones the better.
+        let stone = published
+            .iter()
+            .filter(|old| old.channels.contains(channel) && (least..ahead.sequence).contains(&old.sequence))
+            .max_by_key(|old| old.sequence);
+        let Some(stone) = stone else { break };
+        way.push(stone.build.clone());
+        ahead = stone;
+    }
+    way.reverse();
+    way
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,6 +91,22 @@ mod tests {
             ["V3", "V1"]
         );
         assert_eq!(sources(&build("V4", 4, &["closed-x"]), &published), [""; 0]);
+    }
+
+    #[test]
+    fn stepping_stones_lead_up() {
+        let mut published: Vec<_> = [1, 2, 4, 6].map(|n| build(&format!("V{n}"), n, &["beta"])).into();
+        published.push(build("V5", 5, &["stable"]));
+        published[2].min_sequence = Some(Sequence(2));
+        let mut offered = build("V6", 6, &["beta"]);
+        let beta = "beta".parse().unwrap();
+        assert_eq!(stones(&offered, &beta, &published), []);
+        offered.min_sequence = Some(Sequence(4));
+        let way: Vec<_> = stones(&offered, &beta, &published)
+            .into_iter()
+            .map(String::from)
+            .collect();
+        assert_eq!(way, ["V2", "V4"]);
     }
 
     #[test]

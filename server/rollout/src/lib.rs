@@ -7,8 +7,8 @@ mod plan;
 mod ramp;
 mod tally;
 
-pub use delta_plan::{PublishedBuild, delta_sources};
+pub use delta_plan::{PublishedBuild, delta_sources, stones};
 pub use evidence::{Evidence, Guard};
 pub use plan::{Plan, Step};
-pub use ramp::{Decision, HaltReason, Hold, freeze, next, open, share_at};
+pub use ramp::{Decision, HaltReason, Hold, SETTLED, forecast, freeze, next, open, share_at};
 pub use tally::{Ballot, Standing, latest, standings, tally};

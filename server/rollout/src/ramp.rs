@@ -1,6 +1,6 @@
 use std::fmt;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use millet_protocol::RampPoint;
 
 use crate::evidence::exceeds;
@@ -15,7 +15,12 @@ pub enum Decision {
     Hold(Hold),
     /// Take the build back from every device that has not confirmed it.
     Halt(HaltReason),
+    /// Everyone could start for [`SETTLED`], and nothing spoke against it: nobody watches any more.
+    Complete,
 }
+
+/// How long a rollout is watched after every device may start.
+pub const SETTLED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// Why a ramp stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +139,9 @@ pub fn next(plan: &Plan, guard: &Guard, ramp: &[RampPoint], evidence: &Evidence,
         return Decision::Widen(open(plan, now));
     };
     if last.percent >= 100.0 && last.at <= now {
+        if now.duration_since(last.at) >= SETTLED {
+            return Decision::Complete;
+        }
         return Decision::Hold(Hold::Everyone);
     }
     if last.at > now {
@@ -166,6 +174,17 @@ pub fn next(plan: &Plan, guard: &Guard, ramp: &[RampPoint], evidence: &Evidence,
         Some(end) => Decision::Widen(vec![here, end]),
         None => Decision::Hold(Hold::Everyone),
     }
+}
+
+/// The rest of the ramp, if nothing ever speaks against it.
+pub fn forecast(plan: &Plan, ramp: &[RampPoint], now: Timestamp) -> Vec<RampPoint> {
+    let from = ramp.last().map(|last| RampPoint {
+        at: last.at.max(now),
+        ..*last
+    });
+    std::iter::successors(from, |point| leg(plan, *point))
+        .skip(1)
+        .collect()
 }
 
 /// The ramp of a rollout that is paused or halted now: it stays where it stands, and what was cleared but not reached

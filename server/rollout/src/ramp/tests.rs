@@ -30,6 +30,9 @@ fn everyone_at_once() {
     );
     let decision = next(&Plan::over(0), &Guard::default(), &ramp, &good(), at(1));
     assert_eq!(decision, Decision::Hold(Hold::Everyone));
+    let later = at(7 * 86_400);
+    let decision = next(&Plan::over(0), &Guard::default(), &ramp, &good(), later);
+    assert_eq!(decision, Decision::Complete);
 }
 
 #[test]
@@ -115,7 +118,7 @@ fn run(
                 now = now.checked_add(SignedDuration::from_secs(*wait)).unwrap();
                 match next(&plan, &Guard::default(), &ramp, evidence, now) {
                     Decision::Widen(points) => ramp.extend(points),
-                    Decision::Hold(_) => {}
+                    Decision::Hold(_) | Decision::Complete => {}
                     Decision::Halt(_) => ramp = freeze(&ramp, now),
                 }
             }
@@ -174,8 +177,10 @@ proptest! {
         let mut ramp = open(&plan, at(0));
         // The server looks exactly when the ramp has been used up.
         for _ in 0..10 {
+            let promised = forecast(&plan, &ramp, at(0)).first().copied();
             if let Decision::Widen(points) = next(&plan, &Guard::default(), &ramp, &good(), ramp.last().unwrap().at) {
                 ramp.extend(points);
+                prop_assert_eq!(ramp.last().copied(), promised);
             }
         }
         let end = ramp.last().unwrap();

@@ -1,0 +1,150 @@
+//! The repository's own metadata as it stands, checked again whenever it is read.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use millet_protocol::Model;
+use millet_signing::metadata::{Root, Targets, lifetime};
+use millet_signing::{TrustError, verify, verify_first_root};
+
+use crate::store::SignedFile;
+
+/// What is current.
+#[derive(Debug, Default, Clone)]
+pub struct Held {
+    files: BTreeMap<String, SignedFile>,
+    repository: Option<Repository>,
+}
+
+/// The offline roles of a repository that has been begun.
+#[derive(Debug, Clone)]
+pub struct Repository {
+    /// The keys of the top-level roles.
+    pub root: Root,
+    /// The models and the keys of their roles.
+    pub targets: Targets,
+    /// The builds of each model.
+    pub builds: BTreeMap<Model, Targets>,
+}
+
+/// What is stored does not verify: the database was changed by someone else.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored {role} metadata does not verify")]
+pub struct HeldError {
+    role: String,
+    source: TrustError,
+}
+
+impl Held {
+    /// Reads the newest file of every role.
+    pub fn read(files: Vec<SignedFile>) -> Result<Self, HeldError> {
+        let files: BTreeMap<_, _> = files.into_iter().map(|file| (file.role.clone(), file)).collect();
+        let repository = match (files.get("root"), files.get("targets")) {
+            (Some(root), Some(targets)) => Some(Repository::read(root, targets, &files)?),
+            _ => None,
+        };
+        Ok(Self { files, repository })
+    }
+
+    /// The offline roles, once a repository has been begun.
+    pub fn repository(&self) -> Option<&Repository> {
+        self.repository.as_ref()
+    }
+
+    /// The newest file of a role.
+    pub fn file(&self, role: &str) -> Option<&SignedFile> {
+        self.files.get(role)
+    }
+
+    /// The version of a role's newest file; 0 when there is none.
+    pub fn version(&self, role: &str) -> u64 {
+        self.files.get(role).map_or(0, |file| file.version)
+    }
+
+    /// Every file by its role.
+    pub fn files(&self) -> impl Iterator<Item = &SignedFile> {
+        self.files.values()
+    }
+
+    /// The online roles whose signature should be renewed now, because less than half their life is left.
+    pub fn due(&self, now: Timestamp) -> Vec<String> {
+        let due = |file: &&SignedFile| {
+            let life = match online_lifetime(&file.role) {
+                Some(life) => life,
+                None => return false,
+            };
+            file.expires.duration_since(now) < life / 2
+        };
+        self.files
+            .values()
+            .filter(due)
+            .map(|file| file.role.clone())
+            .collect()
+    }
+}
+
+impl Repository {
+    fn read(
+        root: &SignedFile,
+        targets: &SignedFile,
+        files: &BTreeMap<String, SignedFile>,
+    ) -> Result<Self, HeldError> {
+        let failed = |role: &str| {
+            let role = role.to_owned();
+            move |source| HeldError { role, source }
+        };
+        let root = verify_first_root(&root.body).map_err(failed("root"))?;
+        let authority = root
+            .authority("targets")
+            .ok_or_else(|| not_delegated("targets", "root"))?;
+        let targets: Targets = verify(&targets.body, &authority).map_err(failed("targets"))?;
+        let mut builds = BTreeMap::new();
+        for (role, file) in files {
+            let Some(model) = model_of("builds.", role) else {
+                continue;
+            };
+            let authority = targets
+                .authority(role)
+                .ok_or_else(|| not_delegated(role, "targets"))?;
+            builds.insert(model, verify(&file.body, &authority).map_err(failed(role))?);
+        }
+        Ok(Self {
+            root,
+            targets,
+            builds,
+        })
+    }
+
+    /// The models that targets delegates, by name.
+    pub fn models(&self) -> impl Iterator<Item = Model> {
+        self.targets
+            .delegated_roles()
+            .filter_map(|role| model_of("builds.", &role.name))
+    }
+}
+
+/// The model of a role such as `builds.rubik`.
+pub fn model_of(prefix: &str, role: &str) -> Option<Model> {
+    role.strip_prefix(prefix)?.parse().ok()
+}
+
+/// How long a signature of an online role lasts; nothing for offline roles.
+pub fn online_lifetime(role: &str) -> Option<SignedDuration> {
+    match role {
+        "timestamp" => Some(lifetime::TIMESTAMP),
+        "snapshot" => Some(lifetime::SNAPSHOT),
+        _ if model_of("deltas.", role).is_some() => Some(lifetime::DELTAS),
+        _ if model_of("rollouts.", role).is_some() => Some(lifetime::ROLLOUTS),
+        _ => None,
+    }
+}
+
+fn not_delegated(role: &str, parent: &str) -> HeldError {
+    HeldError {
+        role: role.to_owned(),
+        source: TrustError::NotDelegated {
+            role: role.to_owned(),
+            parent: parent.to_owned(),
+        },
+    }
+}

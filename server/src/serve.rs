@@ -1,0 +1,120 @@
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use jiff::tz::TimeZone;
+use millet_server::edge::{Clock, Random};
+use millet_server::{Config, Server};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// What `serve` is told.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The directory that holds everything; made on first start.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    /// Where to listen. Put a TLS proxy in front of it when it is not this machine alone.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// The time zone that people see, such as Asia/Shanghai; the system's when absent.
+    #[arg(long, value_name = "ZONE")]
+    zone: Option<String>,
+}
+
+/// A request that is still being answered gets so long after SIGTERM.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")?;
+    let served = runtime.block_on(serve(arguments));
+    // A delta that is being made cannot be interrupted and need not be: its job is taken again after the next start.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let server = Server::open(Config {
+        data: arguments.data.clone(),
+        zone: zone(arguments.zone.as_deref())?,
+        clock: clock(),
+        random: random(),
+    })
+    .await?;
+    introduce(&server, &arguments);
+    let listener = TcpListener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("listen on {}", arguments.listen))?;
+    let address = listener.local_addr().context("ask for the address")?;
+    let stop = CancellationToken::new();
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    eprintln!("listening on http://{address}");
+    let serving = axum::serve(listener, server.router())
+        .with_graceful_shutdown(stop.clone().cancelled_owned())
+        .into_future();
+    let background = server.run_background(stop.clone());
+    let stopping = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        (served, ()) = async { tokio::join!(serving, background) } => served.context("serve")?,
+        () = stopping => tracing::warn!("some requests did not end in time"),
+    }
+    server.close().await;
+    eprintln!("stopped");
+    Ok(())
+}
+
+fn introduce(server: &Server, arguments: &Arguments) {
+    if !server.first_start() {
+        return;
+    }
+    let state = server.state();
+    eprintln!("made {}", arguments.data.display());
+    eprintln!(
+        "wrote {}: whoever holds it may publish",
+        state.token_path.display()
+    );
+    for (role, key) in state.writer.keys().public() {
+        eprintln!("made the {role} key {}", key.id());
+    }
+    eprintln!("next: millet repo init");
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this binary that asks for the time"
+)]
+fn clock() -> Clock {
+    Clock::new(jiff::Timestamp::now)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this binary that asks for randomness"
+)]
+fn random() -> Random {
+    Random::new(|bytes| getrandom::fill(bytes).map_err(std::io::Error::other))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this binary that asks for the zone"
+)]
+fn zone(name: Option<&str>) -> anyhow::Result<TimeZone> {
+    match name {
+        Some(name) => TimeZone::get(name).with_context(|| format!("{name:?} is not a time zone")),
+        None => Ok(TimeZone::system()),
+    }
+}

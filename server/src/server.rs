@@ -1,0 +1,272 @@
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use jiff::tz::TimeZone;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::deltas::{Worker, chain};
+use crate::edge::{Clock, Random};
+use crate::keys::OnlineKeys;
+use crate::metadata_writer::{MetadataWriter, WriteError};
+use crate::objects::{ObjectError, Objects};
+use crate::secret_file::{SecretError, read_or_make};
+use crate::store::{Store, StoreError};
+use crate::{api, repo, rollouts, site};
+
+/// What a server is given.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The directory that holds everything: made on first start.
+    pub data: PathBuf,
+    /// The zone that people see times in.
+    pub zone: TimeZone,
+    /// The time.
+    pub clock: Clock,
+    /// Where secrets come from.
+    pub random: Random,
+}
+
+/// A server that is open: it serves when its router is run and works when its background is.
+#[derive(Debug)]
+pub struct Server {
+    state: Arc<State>,
+    worker: Arc<Worker>,
+    first_start: bool,
+    /// Held while the process lives: two servers on one directory would fight over its files.
+    _lock: File,
+}
+
+/// What every request and task shares.
+#[derive(Debug)]
+pub struct State {
+    /// The database.
+    pub store: Store,
+    /// The objects.
+    pub objects: Objects,
+    /// The writer of the metadata.
+    pub writer: Arc<MetadataWriter>,
+    /// Rung when a delta may have to be made.
+    pub bell: Arc<Notify>,
+    /// The time.
+    pub clock: Clock,
+    /// The zone that people see times in.
+    pub zone: TimeZone,
+    /// What publishers show.
+    pub token: api::Token,
+    /// Where the token is.
+    pub token_path: PathBuf,
+}
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The data directory.
+    #[error("{operation} {path}")]
+    Directory {
+        /// What was tried.
+        operation: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("another millet-server is using {0}")]
+    InUse(PathBuf),
+    /// A token or key.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The objects.
+    #[error(transparent)]
+    Objects(#[from] ObjectError),
+    /// The metadata could not be renewed.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl Server {
+    /// Opens a data directory, making on first start what a server needs, and renews what expired meanwhile.
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        let Config {
+            data,
+            zone,
+            clock,
+            random,
+        } = config;
+        make_folder(&data)?;
+        let lock = lock(&data)?;
+        let keys_folder = data.join("keys");
+        make_folder(&keys_folder)?;
+        let work = data.join("work");
+        empty_folder(&work)?;
+        let token_path = data.join("publish.token");
+        let (token, first_start) = read_or_make(&token_path, || random_hex::<32>(&random, &token_path))?;
+        let instance_path = data.join("instance");
+        let (instance, _) = read_or_make(&instance_path, || random_hex::<8>(&random, &instance_path))?;
+        let instance = instance.trim().to_owned();
+        let keys = OnlineKeys::open(&keys_folder, &random)?;
+        let store = Store::open(&data.join("millet.db")).await?;
+        let objects = Objects::in_directory(&data.join("objects")).await?;
+        let writer = Arc::new(MetadataWriter::new(
+            store.clone(),
+            objects.clone(),
+            keys,
+            instance.clone(),
+            clock.clone(),
+        ));
+        let renewed = writer.renew().await?;
+        if !renewed.is_empty() {
+            tracing::info!(roles = renewed.join(", "), "signed anew");
+        }
+        let bell = Arc::new(Notify::new());
+        let worker = Worker {
+            store: store.clone(),
+            objects: objects.clone(),
+            writer: writer.clone(),
+            holder: instance,
+            work,
+            bell: bell.clone(),
+        };
+        let state = State {
+            store,
+            objects,
+            writer,
+            bell,
+            clock,
+            zone,
+            token: api::Token::new(token.trim()),
+            token_path,
+        };
+        Ok(Self {
+            state: Arc::new(state),
+            worker: Arc::new(worker),
+            first_start,
+            _lock: lock,
+        })
+    }
+
+    /// Whether this start made the data directory's token and keys.
+    pub fn first_start(&self) -> bool {
+        self.first_start
+    }
+
+    /// What its requests share.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Its delta worker, for whoever wants a job done now.
+    pub fn worker(&self) -> &Arc<Worker> {
+        &self.worker
+    }
+
+    /// Everything it answers.
+    pub fn router(&self) -> Router {
+        Router::new()
+            .merge(site::routes())
+            .nest("/api/v1", api::routes())
+            .merge(api::health_routes())
+            .nest("/repo", repo::routes())
+            .fallback(api::not_found)
+            .with_state(self.state.clone())
+    }
+
+    /// Makes deltas, moves rollouts and renews signatures until told to stop.
+    pub async fn run_background(&self, stop: CancellationToken) {
+        let work = async {
+            tokio::join!(self.worker.run(), drive(&self.state), renew(&self.state));
+        };
+        tokio::select! {
+            () = work => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    /// Closes the database after the last request.
+    pub async fn close(self) {
+        self.state.store.close().await;
+    }
+}
+
+/// Rollouts are looked at this often: devices ask every ten minutes, tests every second.
+const TICK: Duration = Duration::from_secs(1);
+const RENEWAL: Duration = Duration::from_secs(60);
+
+async fn drive(state: &State) {
+    loop {
+        if let Err(error) = rollouts::tick(&state.writer, &state.store).await {
+            tracing::error!(reason = %chain(&error), "the rollouts could not be moved");
+        }
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+async fn renew(state: &State) {
+    loop {
+        tokio::time::sleep(RENEWAL).await;
+        match state.writer.renew().await {
+            Ok(roles) if roles.is_empty() => {}
+            Ok(roles) => tracing::info!(roles = roles.join(", "), "signed anew"),
+            Err(error) => tracing::error!(reason = %chain(&error), "the metadata could not be renewed"),
+        }
+    }
+}
+
+fn random_hex<const N: usize>(random: &Random, path: &Path) -> Result<String, SecretError> {
+    let bytes = random.bytes::<N>().map_err(|source| SecretError::Io {
+        operation: "find randomness for",
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok(hex::encode(bytes) + "\n")
+}
+
+fn make_folder(path: &Path) -> Result<(), OpenError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let made = std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path);
+    made.map_err(directory("create", path))
+}
+
+/// What a killed worker left is of no use to anyone.
+fn empty_folder(path: &Path) -> Result<(), OpenError> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(directory("clear", path)(error)),
+        _ => {}
+    }
+    make_folder(path)
+}
+
+fn lock(data: &Path) -> Result<File, OpenError> {
+    let path = data.join("lock");
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(directory("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(data.to_owned())),
+        Err(std::fs::TryLockError::Error(error)) => Err(directory("lock", &path)(error)),
+    }
+}
+
+fn directory(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
+    let path = path.to_owned();
+    move |source| OpenError::Directory {
+        operation,
+        path: path.clone(),
+        source,
+    }
+}

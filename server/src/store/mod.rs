@@ -1,0 +1,183 @@
+//! The database: what is current, what waits, and who may write. One text for every query, whatever the engine.
+
+mod builds;
+mod commit;
+mod community;
+mod jobs;
+mod lease;
+mod metadata;
+mod rollouts;
+
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::any::{AnyPoolOptions, AnyRow};
+use sqlx::{AnyPool, Decode, Row, Type};
+
+pub use builds::BuildRow;
+pub use commit::{Commit, TargetRow};
+pub use community::{BallotRow, FeedbackRow};
+pub use jobs::{FinishedDelta, JobKey, JobRow};
+pub use metadata::SignedFile;
+pub use rollouts::RolloutRow;
+
+/// The database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: AnyPool,
+}
+
+/// What went wrong between us and the database.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database refused or could not.
+    #[error("database: {operation}")]
+    Database {
+        /// What was asked.
+        operation: &'static str,
+        /// The engine's answer.
+        source: sqlx::Error,
+    },
+    /// A row that this version did not write.
+    #[error("database: {operation}: a stored value cannot be read")]
+    Value {
+        /// What was asked.
+        operation: &'static str,
+        /// Why it cannot be read.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Another writer took over before the commit.
+    #[error("another process took over writing the metadata; nothing was changed")]
+    Fenced,
+}
+
+impl StoreError {
+    /// Whether the disk under the database is full.
+    pub fn is_full(&self) -> bool {
+        // SQLITE_FULL is 13, SQLITE_IOERR_WRITE 778: https://www.sqlite.org/rescode.html
+        match self {
+            Self::Database { source, .. } => source
+                .as_database_error()
+                .and_then(|error| error.code())
+                .is_some_and(|code| code == "13" || code == "778"),
+            _ => false,
+        }
+    }
+}
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+impl Store {
+    /// Opens the SQLite file at `path`, making it and its tables when they are not there.
+    pub async fn open(path: &Path) -> Result<Self, StoreError> {
+        sqlx::any::install_default_drivers();
+        let opening = |source| StoreError::Database {
+            operation: "open",
+            source,
+        };
+        let pool = AnyPoolOptions::new()
+            .max_connections(8)
+            .acquire_timeout(Duration::from_secs(10))
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    // WAL: readers never wait for a writer. FULL: a commit that was answered survives a power cut.
+                    sqlx::raw_sql("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;")
+                        .execute(&mut *connection)
+                        .await?;
+                    Ok(())
+                })
+            })
+            .connect(&sqlite_url(path))
+            .await
+            .map_err(opening)?;
+        sqlx::raw_sql(SCHEMA).execute(&pool).await.map_err(opening)?;
+        Ok(Self { pool })
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let answer = sqlx::query("SELECT name FROM setting LIMIT 1");
+        answer.fetch_optional(&self.pool).await.during("ping")?;
+        Ok(())
+    }
+
+    /// Closes every connection, so that SQLite folds its log into the file.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Every byte that could mean something in a URL is escaped, so that any path opens.
+fn sqlite_url(path: &Path) -> String {
+    use std::fmt::Write as _;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let mut url = String::from("sqlite://");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                url.push(char::from(*byte));
+            }
+            // Writing to a String cannot fail.
+            _ => drop(write!(url, "%{byte:02X}")),
+        }
+    }
+    url.push_str("?mode=rwc");
+    url
+}
+
+/// Says which operation a database error belongs to.
+trait During<T> {
+    fn during(self, operation: &'static str) -> Result<T, StoreError>;
+}
+
+impl<T> During<T> for Result<T, sqlx::Error> {
+    fn during(self, operation: &'static str) -> Result<T, StoreError> {
+        self.map_err(|source| StoreError::Database { operation, source })
+    }
+}
+
+/// Reads one column of a row.
+fn column<'r, T>(row: &'r AnyRow, name: &'static str) -> Result<T, StoreError>
+where
+    T: Decode<'r, sqlx::Any> + Type<sqlx::Any>,
+{
+    row.try_get(name).during(name)
+}
+
+/// Reads a column through a fallible conversion.
+fn parsed<T, E>(operation: &'static str, value: Result<T, E>) -> Result<T, StoreError>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    value.map_err(|error| StoreError::Value {
+        operation,
+        source: error.into(),
+    })
+}
+
+fn text<T>(row: &AnyRow, name: &'static str) -> Result<T, StoreError>
+where
+    T: std::str::FromStr,
+    T::Err: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    parsed(name, column::<String>(row, name)?.parse())
+}
+
+fn json<T: serde::de::DeserializeOwned>(row: &AnyRow, name: &'static str) -> Result<T, StoreError> {
+    parsed(name, serde_json::from_str(&column::<String>(row, name)?))
+}
+
+fn instant(row: &AnyRow, name: &'static str) -> Result<Timestamp, StoreError> {
+    parsed(name, Timestamp::from_millisecond(column(row, name)?))
+}
+
+fn unsigned(row: &AnyRow, name: &'static str) -> Result<u64, StoreError> {
+    parsed(name, u64::try_from(column::<i64>(row, name)?))
+}
+
+/// The database's integers are signed; no count, size or sequence comes near 2^63, and one that does stays the largest.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
