@@ -1,2 +1,114 @@
-//! .
-fn main() {}
+//! `millet`: what a release engineer does, from the first key to the rollout.
+//!
+//! Each subcommand is a file. Data goes to stdout, talk to stderr; the exit code is 0 when it is done, 1 when it
+//! failed, 2 when the command line was wrong.
+
+mod client;
+mod config;
+mod document;
+mod edge;
+mod images;
+mod key_new;
+mod keys;
+mod model_add;
+mod notes;
+mod output;
+mod payload;
+mod progress;
+mod promote;
+mod publish;
+mod repo_init;
+mod repository;
+mod rollout;
+mod selection;
+mod unfinished;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+use crate::edge::Edge;
+
+/// Builds, signs, publishes and rolls out ROM images.
+#[derive(Parser)]
+#[command(name = "millet", version, propagate_version = true, max_term_width = 110)]
+struct Cli {
+    /// Names server, keys and models.
+    #[arg(long, global = true, value_name = "FILE", default_value = "millet.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Sets up a repository.
+    #[command(subcommand)]
+    Repo(RepoCommand),
+    /// Adds device types.
+    #[command(subcommand)]
+    Model(ModelCommand),
+    /// Publishes a build: payload, manifest, signatures, upload.
+    Publish(publish::Args),
+    /// Allows a published build on another channel.
+    Promote(promote::Args),
+    /// Starts, watches and stops rollouts.
+    #[command(subcommand)]
+    Rollout(rollout::Command),
+    /// Makes and examines payloads without a repository.
+    #[command(subcommand)]
+    Payload(payload::Command),
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Makes an ed25519 key: NAME.key, which only you can read, and NAME.pub.
+    New(key_new::Args),
+}
+
+#[derive(Subcommand)]
+enum RepoCommand {
+    /// Makes a new repository on the server: its first root and its empty list of models.
+    Init(repo_init::Args),
+}
+
+#[derive(Subcommand)]
+enum ModelCommand {
+    /// Lets the keys that millet.toml names for a model sign its builds.
+    Add(model_add::Args),
+}
+
+/// A command line that clap lets pass and that still makes no sense.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Usage(String);
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let edge = Edge::ask();
+    match run(&cli, &edge) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(if error.is::<Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: &Cli, edge: &Edge) -> anyhow::Result<()> {
+    let config = || Config::read(&cli.config);
+    match &cli.command {
+        Command::Key(KeyCommand::New(args)) => key_new::run(args),
+        Command::Repo(RepoCommand::Init(args)) => repo_init::run(args, &config()?, edge),
+        Command::Model(ModelCommand::Add(args)) => model_add::run(args, &config()?, edge),
+        Command::Publish(args) => publish::run(args, &config()?, edge),
+        Command::Promote(args) => promote::run(args, &config()?, edge),
+        Command::Rollout(command) => rollout::run(command, &config()?, edge),
+        Command::Payload(command) => payload::run(command, edge),
+    }
+}

@@ -1,0 +1,77 @@
+//! Build manifests as signed and uploaded.
+
+use anyhow::Context;
+use millet_protocol::{BuildManifest, Model, Sha256Digest, targets};
+use millet_signing::metadata::{TargetFile, lifetime};
+use millet_signing::sign;
+use sha2::{Digest, Sha256};
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::keys::KeyRing;
+use crate::progress::Meter;
+use crate::repository::{Repository, expires};
+
+/// The exact bytes of a manifest.
+pub struct Document {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Document {
+    /// Checks a manifest and writes it down.
+    pub fn of(manifest: &BuildManifest) -> anyhow::Result<Self> {
+        let name = targets::manifest(&manifest.model, &manifest.build);
+        manifest
+            .validate()
+            .with_context(|| format!("{name} would contradict itself"))?;
+        let bytes = serde_json::to_vec_pretty(manifest).with_context(|| format!("cannot write {name}"))?;
+        Ok(Self { name, bytes })
+    }
+
+    /// What metadata says of it.
+    pub fn target(&self) -> TargetFile {
+        TargetFile::of(&self.bytes)
+    }
+
+    /// Uploads it, unless the server has it.
+    pub fn upload(&self, client: &Client, edge: &Edge) -> anyhow::Result<()> {
+        let mut file = edge.unfinished.create(&edge.scratch.join("manifest"))?;
+        let what = || format!("cannot upload {}", self.name);
+        std::io::Write::write_all(file.file(), &self.bytes).with_context(what)?;
+        let sha256 = Sha256Digest(Sha256::digest(&self.bytes).into());
+        client
+            .upload(&sha256, file.path(), &Meter::hidden())
+            .with_context(what)?;
+        Ok(())
+    }
+}
+
+/// The next version of `builds.<model>` with some files new or changed, signed by the model's keys.
+pub fn sign_builds(
+    config: &Config,
+    edge: &Edge,
+    repository: &Repository<'_>,
+    model: &Model,
+    files: impl IntoIterator<Item = (String, TargetFile)>,
+) -> anyhow::Result<String> {
+    let keys = builds_keys(config, model)?;
+    let mut builds = repository
+        .builds_role(model)?
+        .next(expires(edge.now, lifetime::BUILDS)?);
+    builds.targets.extend(files);
+    let signed = sign(&builds, &keys.signers()?).with_context(|| format!("cannot sign {}", keys.role()))?;
+    String::from_utf8(signed).context("signed metadata is text")
+}
+
+/// The keys that millet.toml names for a model's builds.
+pub fn builds_keys(config: &Config, model: &Model) -> anyhow::Result<KeyRing> {
+    let model_config = config.model(model)?;
+    KeyRing::load(
+        config,
+        &targets::builds_role(model),
+        &model_config.keys,
+        model_config.threshold,
+    )
+}

@@ -1,0 +1,99 @@
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use millet_protocol::api::Publication;
+use millet_protocol::{Model, targets};
+use millet_signing::metadata::{Targets, lifetime};
+use millet_signing::{Authority, PublicKey, sign};
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::document::builds_keys;
+use crate::edge::Edge;
+use crate::keys::KeyRing;
+use crate::output;
+use crate::repo_init::agreed_online_keys;
+use crate::repository::{Repository, expires};
+
+/// `millet model add`
+#[derive(clap::Args)]
+pub struct Args {
+    /// The device type, which has a section in millet.toml.
+    model: Model,
+    /// Trusts the server's keys without asking, if they are new.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
+    let model = &args.model;
+    let role = targets::builds_role(model);
+    let builders = builds_keys(config, model)?;
+    let client = Client::new(config)?;
+    let repository = Repository::refresh(config, &client, edge, [model])?;
+    let online = agreed_online_keys(config, &client, edge, args.yes)?;
+    let key = |name: &str| {
+        online
+            .get(name)
+            .with_context(|| format!("the server names no key for {name}"))
+    };
+    let (deltas, rollouts) = (key("deltas")?, key("rollouts")?);
+
+    let current = repository
+        .set()
+        .targets()
+        .context("the targets role is not loaded")?;
+    let roles = [
+        (role.clone(), builders.public().to_vec(), builders.threshold()),
+        (targets::deltas_role(model), vec![deltas.clone()], 1),
+        (targets::rollouts_role(model), vec![rollouts.clone()], 1),
+    ];
+    let unchanged = |(role, keys, threshold): &(String, Vec<PublicKey>, u64)| {
+        current
+            .authority(role)
+            .is_some_and(|authority| same(&authority, keys, *threshold))
+    };
+    if roles.iter().all(unchanged) {
+        output::say(&format!("{model} is there already, with these keys"));
+        next(model);
+        return Ok(());
+    }
+
+    let mut changed = current.next(expires(edge.now, lifetime::TARGETS)?);
+    changed
+        .delegate_model(model, builders.public(), builders.threshold(), deltas, rollouts)
+        .with_context(|| format!("the keys of [models.{model}] cannot work"))?;
+    let offline = KeyRing::load(config, "targets", &config.targets.keys, config.targets.threshold)?;
+    let targets_file = sign(&changed, &offline.signers()?).context("cannot sign the targets role")?;
+    // With new keys the builds that are there must be signed anew, or devices would refuse them.
+    let builds_expire = expires(edge.now, lifetime::BUILDS)?;
+    let builds = match repository.set().delegated(&role) {
+        Some(builds) => builds.next(builds_expire),
+        None => Targets::new(builds_expire),
+    };
+    let builds_file = sign(&builds, &builders.signers()?).with_context(|| format!("cannot sign {role}"))?;
+    let metadata = BTreeMap::from([
+        ("targets".to_owned(), String::from_utf8(targets_file)?),
+        (role, String::from_utf8(builds_file)?),
+    ]);
+    client.publish(&Publication { metadata })?;
+    output::say(&format!(
+        "{model} is there: {} of {} keys sign its builds",
+        builders.threshold(),
+        builders.public().len()
+    ));
+    next(model);
+    Ok(())
+}
+
+fn same(authority: &Authority<'_>, keys: &[PublicKey], threshold: u64) -> bool {
+    authority.threshold() == threshold
+        && authority.keyids().len() == keys.len()
+        && keys.iter().all(|key| authority.has(key))
+}
+
+fn next(model: &Model) {
+    output::next(&format!(
+        "millet publish --model {model} --build BUILD --images DIR --channel beta"
+    ));
+}

@@ -1,0 +1,48 @@
+//! What a build says of itself to people.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use millet_protocol::Entry;
+
+/// Reads an entry of the form `id=Title: description`.
+pub fn parse_entry(text: &str) -> Result<Entry, String> {
+    let form = "an entry is written id=Title: description";
+    let (id, rest) = text.split_once('=').ok_or(form)?;
+    let (title, description) = rest.split_once(':').ok_or(form)?;
+    let (title, description) = (title.trim(), description.trim());
+    if title.is_empty() || description.is_empty() {
+        return Err(form.to_owned());
+    }
+    Ok(Entry {
+        id: id.trim().parse().map_err(|error| format!("{error}"))?,
+        title: title.to_owned(),
+        description: description.to_owned(),
+    })
+}
+
+/// The notes of a build: a file's content if there is such a file, otherwise the text itself.
+pub fn read(text: &str) -> anyhow::Result<String> {
+    let path = Path::new(text);
+    if path.is_file() {
+        return fs::read_to_string(path).with_context(|| format!("cannot read the notes {}", path.display()));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries() {
+        let entry = parse_entry("dark-mode=Dark mode: at night: everywhere").unwrap();
+        assert_eq!(entry.id.as_str(), "dark-mode");
+        assert_eq!(entry.title, "Dark mode");
+        assert_eq!(entry.description, "at night: everywhere");
+        for refused in ["dark", "dark=Title", "Dark=Title: x", "dark=: x", "dark=Title:  "] {
+            assert!(parse_entry(refused).is_err(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+use millet_payload::write_full;
+
+use super::{Making, Opened, say_summary};
+use crate::edge::Edge;
+use crate::images::Images;
+use crate::output;
+use crate::progress::PayloadMeter;
+
+/// `millet payload build`
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of <partition>.img.
+    #[arg(long, value_name = "DIR")]
+    images: PathBuf,
+    /// The payload to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    making: Making,
+}
+
+pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
+    let images = Images::open(&args.images, args.making.pad)?;
+    let mut new = edge.unfinished.create(&args.out)?;
+    let summary = write_full(
+        &images.list(),
+        &args.making.options(edge),
+        &PayloadMeter::new("payload"),
+        new.file(),
+    )
+    .with_context(|| format!("cannot make a payload of {}", args.images.display()))?;
+    Opened::open(new.path())?
+        .verify(&[], &edge.scratch, "payload verifying")
+        .context("the new payload does not make the images")?;
+    new.finish()?;
+    say_summary(&args.out, &summary);
+    output::next(&format!("millet payload inspect {}", args.out.display()));
+    Ok(())
+}

@@ -1,0 +1,58 @@
+use std::path::PathBuf;
+
+use anyhow::Context;
+use millet_payload::write_delta;
+
+use super::{Making, Opened, say_summary};
+use crate::edge::Edge;
+use crate::images::Images;
+use crate::output;
+use crate::progress::PayloadMeter;
+
+/// `millet payload delta`
+#[derive(clap::Args)]
+pub struct Args {
+    /// Folder of the images that devices have.
+    #[arg(long, value_name = "DIR")]
+    from: PathBuf,
+    /// Folder of the images that it makes.
+    #[arg(long, value_name = "DIR")]
+    to: PathBuf,
+    /// The payload to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    #[command(flatten)]
+    making: Making,
+}
+
+pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
+    let old = Images::open(&args.from, args.making.pad)?;
+    let images = Images::open(&args.to, args.making.pad)?;
+    let mut new = edge.unfinished.create(&args.out)?;
+    let options = args.making.options(edge);
+    let summary = write_delta(
+        &old.list(),
+        &images.list(),
+        &options,
+        &PayloadMeter::new("delta"),
+        new.file(),
+    )
+    .with_context(|| {
+        format!(
+            "cannot make a delta from {} to {}",
+            args.from.display(),
+            args.to.display()
+        )
+    })?;
+    Opened::open(new.path())?
+        .verify(&old.list(), &edge.scratch, "delta verifying")
+        .context("the new delta does not make the images")?;
+    new.finish()?;
+    say_summary(&args.out, &summary);
+    let (out, from) = (args.out.display(), args.from.display());
+    output::next(&format!(
+        "millet payload verify {out} --from {from} --images {}",
+        args.to.display()
+    ));
+    Ok(())
+}

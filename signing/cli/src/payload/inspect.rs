@@ -1,0 +1,127 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use millet_payload::{Info, Partition};
+use millet_protocol::{PartitionName, Sha256Digest};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::{Opened, describe_operations};
+use crate::output;
+
+/// `millet payload inspect`
+#[derive(clap::Args)]
+pub struct Args {
+    /// The payload.
+    file: PathBuf,
+    /// Writes JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Inspected {
+    kind: &'static str,
+    size: u64,
+    metadata_size: u64,
+    metadata_sha256: Sha256Digest,
+    blobs_offset: u64,
+    blobs_length: u64,
+    partitions: Vec<InspectedPartition>,
+}
+
+#[derive(Serialize)]
+struct InspectedPartition {
+    name: PartitionName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    old: Option<InspectedImage>,
+    new: InspectedImage,
+    operations: BTreeMap<&'static str, Count>,
+}
+
+#[derive(Serialize)]
+struct InspectedImage {
+    size: u64,
+    sha256: Sha256Digest,
+}
+
+#[derive(Serialize)]
+struct Count {
+    count: u64,
+    blob_bytes: u64,
+}
+
+pub fn run(args: &Args) -> anyhow::Result<()> {
+    let opened = Opened::open(&args.file)?;
+    let head = &opened.head;
+    let inspected = Inspected {
+        kind: if head.is_delta() { "delta" } else { "full" },
+        size: opened.size,
+        metadata_size: head.metadata_size(),
+        metadata_sha256: Sha256Digest(Sha256::digest(&opened.head_bytes).into()),
+        blobs_offset: head.blobs_offset(),
+        blobs_length: head.blobs_length(),
+        partitions: head.partitions().map(inspect).collect(),
+    };
+    if args.json {
+        output::print_json(&inspected)?;
+    } else {
+        output::print(&table(&inspected))?;
+    }
+    let from = if head.is_delta() { " --from OLD_IMAGES" } else { "" };
+    output::next(&format!("millet payload verify {}{from}", args.file.display()));
+    Ok(())
+}
+
+fn inspect(partition: &Partition) -> InspectedPartition {
+    let image = |info: &Info| InspectedImage {
+        size: info.size,
+        sha256: info.sha256,
+    };
+    let operations = tally(partition)
+        .into_iter()
+        .map(|(name, (count, blob_bytes))| (name, Count { count, blob_bytes }))
+        .collect();
+    InspectedPartition {
+        name: partition.name.clone(),
+        old: partition.old.as_ref().map(image),
+        new: image(&partition.new),
+        operations,
+    }
+}
+
+fn tally(partition: &Partition) -> BTreeMap<&'static str, (u64, u64)> {
+    let mut operations: BTreeMap<_, (u64, u64)> = BTreeMap::new();
+    for operation in &partition.operations {
+        let (count, bytes) = operations.entry(operation.type_name()).or_default();
+        *count = count.saturating_add(1);
+        *bytes = bytes.saturating_add(operation.blob().map_or(0, |blob| blob.length));
+    }
+    operations
+}
+
+fn table(inspected: &Inspected) -> String {
+    let mut table = output::columns();
+    table.set_header(["partition", "size", "sha256", "operations"]);
+    for partition in &inspected.partitions {
+        let operations = partition
+            .operations
+            .iter()
+            .map(|(name, count)| (*name, (count.count, count.blob_bytes)))
+            .collect();
+        table.add_row([
+            partition.name.to_string(),
+            output::bytes(partition.new.size),
+            partition.new.sha256.to_string(),
+            describe_operations(&operations),
+        ]);
+    }
+    format!(
+        "{} payload of {}; head of {} bytes, SHA-256 {}\n\n{}",
+        inspected.kind,
+        output::bytes(inspected.size),
+        inspected.metadata_size,
+        inspected.metadata_sha256,
+        output::table(&table)
+    )
+}

@@ -1,0 +1,82 @@
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use millet_payload::Head;
+
+use super::Opened;
+use crate::edge::Edge;
+use crate::images::Images;
+use crate::{Usage, output};
+
+/// `millet payload verify`
+#[derive(clap::Args)]
+pub struct Args {
+    /// The payload.
+    file: PathBuf,
+    /// Folder of the images that a delta reads.
+    #[arg(long, value_name = "DIR")]
+    from: Option<PathBuf>,
+    /// Folder of the images that it should make; without it, what it makes is compared with its own head only.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+}
+
+pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
+    let mut opened = Opened::open(&args.file)?;
+    if opened.head.is_delta() && args.from.is_none() {
+        return Err(Usage(format!(
+            "{} is a delta: name the images that it reads with --from",
+            args.file.display()
+        ))
+        .into());
+    }
+    // Padding was decided when the payload was made.
+    let old = args
+        .from
+        .as_ref()
+        .map(|folder| Images::open(folder, true))
+        .transpose()?;
+    let old = old.as_ref().map(Images::list).unwrap_or_default();
+    if let Some(folder) = &args.images {
+        compare(&opened.head, &Images::open(folder, true)?)?;
+    }
+    opened
+        .verify(&old, &edge.scratch, "verifying")
+        .with_context(|| format!("{} does not verify", args.file.display()))?;
+    for partition in opened.head.partitions() {
+        output::print(&format!("{}  {}", partition.new.sha256, partition.name))?;
+    }
+    output::say("every partition was made and has the SHA-256 that the payload promises");
+    output::next("millet publish, or flash it");
+    Ok(())
+}
+
+/// The head promises exactly these images.
+fn compare(head: &Head, images: &Images) -> anyhow::Result<()> {
+    for partition in head.partitions() {
+        let image = images.get(&partition.name)?;
+        let (name, size) = (&partition.name, millet_payload::ReadAt::size(image)?);
+        let padded = size
+            .checked_next_multiple_of(millet_protocol::BLOCK_SIZE)
+            .unwrap_or(size);
+        if padded != partition.new.size {
+            bail!(
+                "the payload makes {name} of {} bytes, and the image has {size}",
+                partition.new.size
+            );
+        }
+        let sha256 = millet_payload::hash(image, padded, &mut |_| ())
+            .with_context(|| format!("cannot read the image of {name}"))?;
+        if sha256 != partition.new.sha256 {
+            bail!(
+                "the payload makes {name} with SHA-256 {}, and the image has {sha256}",
+                partition.new.sha256
+            );
+        }
+    }
+    let made: Vec<_> = head.partitions().map(|partition| &partition.name).collect();
+    match images.names().find(|name| !made.contains(name)) {
+        Some(name) => bail!("the payload does not make {name}"),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,90 @@
+use std::collections::BTreeMap;
+
+use anyhow::bail;
+use millet_protocol::api::Publication;
+use millet_protocol::{Build, BuildManifest, Channel, Model, targets};
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::document::{Document, sign_builds};
+use crate::edge::Edge;
+use crate::output;
+use crate::publish::check_growth;
+use crate::repository::Repository;
+use crate::selection::Selection;
+
+/// `millet promote`
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    selection: Selection,
+    /// The build, which is published already.
+    #[arg(long)]
+    build: Build,
+    /// A channel that it may go to from now on; may be given several times.
+    #[arg(long = "channel", value_name = "CHANNEL", required = true)]
+    channels: Vec<Channel>,
+}
+
+pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
+    let models = args.selection.models(config)?;
+    let client = Client::new(config)?;
+    let repository = Repository::refresh(config, &client, edge, &models)?;
+    let mut manifests = Vec::new();
+    for model in &models {
+        match promoted(&repository, model, args)? {
+            Some(manifest) => manifests.push(manifest),
+            None => output::say(&format!("{model}: {} is allowed there already", args.build)),
+        }
+    }
+    let mut metadata = BTreeMap::new();
+    for manifest in &manifests {
+        let model = &manifest.model;
+        let document = Document::of(manifest)?;
+        let files = [(targets::manifest(model, &manifest.build), document.target())];
+        metadata.insert(
+            targets::builds_role(model),
+            sign_builds(config, edge, &repository, model, files)?,
+        );
+        document.upload(&client, edge)?;
+    }
+    if !metadata.is_empty() {
+        client.publish(&Publication { metadata })?;
+    }
+    for manifest in &manifests {
+        let channels: Vec<&str> = manifest.channels.iter().map(Channel::as_str).collect();
+        output::print(&format!(
+            "{} {}: {}",
+            manifest.model,
+            manifest.build,
+            channels.join(", ")
+        ))?;
+    }
+    for (model, channel) in models.iter().zip(args.channels.iter().cycle()) {
+        output::next(&format!(
+            "millet rollout start --model {model} --channel {channel} --build {}",
+            args.build
+        ));
+    }
+    Ok(())
+}
+
+/// The same manifest with a longer list of channels; `None` when it allows them all.
+fn promoted(
+    repository: &Repository<'_>,
+    model: &Model,
+    args: &Args,
+) -> anyhow::Result<Option<BuildManifest>> {
+    let builds = repository.builds(model)?;
+    let Some(found) = builds.iter().find(|build| build.build == args.build) else {
+        bail!("{model} has no build {}", args.build);
+    };
+    let mut manifest = found.clone();
+    for channel in &args.channels {
+        if !manifest.channels.contains(channel) {
+            check_growth(&builds, manifest.sequence, channel)?;
+            manifest.channels.push(channel.clone());
+        }
+    }
+    Ok((manifest != *found).then_some(manifest))
+}

@@ -1,0 +1,195 @@
+//! `millet publish`: images in, a signed build out.
+//!
+//! First everything that can be refused without work is refused for all models; then the payloads are made and tried;
+//! then everything is signed; and only then something leaves the machine, ending in one publication for all models.
+
+mod decide;
+mod make;
+mod plan;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::civil::Date;
+use millet_protocol::api::{Publication, Published};
+use millet_protocol::{Build, Channel, Entry, Sequence, targets};
+use serde::Serialize;
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::document::sign_builds;
+use crate::edge::Edge;
+use crate::notes;
+use crate::output;
+use crate::payload::Making;
+use crate::progress::Meter;
+use crate::repository::Repository;
+use crate::selection::Selection;
+
+pub use decide::check_growth;
+use make::Made;
+
+/// `millet publish`
+#[derive(clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    selection: Selection,
+    /// The build's name, new for every model.
+    #[arg(long)]
+    build: Build,
+    /// Folder of <partition>.img; {model} stands for the model. By default what millet.toml says.
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// A channel that the build may go to; may be given several times.
+    #[arg(long = "channel", value_name = "CHANNEL", required = true)]
+    channels: Vec<Channel>,
+    /// Release notes: a file or the text itself.
+    #[arg(long, value_name = "FILE|TEXT")]
+    notes: Option<String>,
+    /// Language of the notes, a BCP 47 tag.
+    #[arg(long, value_name = "TAG", default_value = "en")]
+    notes_language: String,
+    /// A feature that testers vote on; may be given several times.
+    #[arg(long = "entry", value_name = "ID=TITLE: DESCRIPTION", value_parser = notes::parse_entry)]
+    entries: Vec<Entry>,
+    /// Something that is known not to work; may be given several times.
+    #[arg(long = "known-issue", value_name = "TEXT")]
+    known_issues: Vec<String>,
+    /// Year, week and respin, such as 202645002 for a hotfix of an older train; by default the next of this week.
+    #[arg(long, value_name = "NUMBER")]
+    sequence: Option<u64>,
+    /// Devices that have confirmed this build take nothing below this sequence from anywhere.
+    #[arg(long, value_name = "SEQUENCE")]
+    floor: Option<u64>,
+    /// Security patch level; by default what millet.toml says, or the newest build's.
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    security_patch: Option<Date>,
+    /// Format of the user's data; by default what millet.toml says, or the newest build's.
+    #[arg(long, value_name = "NUMBER")]
+    data_epoch: Option<u32>,
+    /// The lowest sequence that a device may come from.
+    #[arg(long, value_name = "SEQUENCE")]
+    requires: Option<u64>,
+    /// Agrees that the build has other partitions than the newest one.
+    #[arg(long)]
+    partitions_changed: bool,
+    #[command(flatten)]
+    making: Making,
+    /// Does everything but the upload.
+    #[arg(long)]
+    dry_run: bool,
+    /// Writes JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a script reads of one model.
+#[derive(Serialize)]
+struct Line<'a> {
+    model: &'a str,
+    build: &'a str,
+    train: String,
+    sequence: Sequence,
+    channels: Vec<&'a str>,
+    payload_size: u64,
+    published: bool,
+}
+
+impl<'a> Line<'a> {
+    fn of(made: &'a Made<'_>, published: bool) -> Self {
+        let manifest = &made.manifest;
+        Self {
+            model: manifest.model.as_str(),
+            build: manifest.build.as_str(),
+            train: manifest.train.to_string(),
+            sequence: manifest.sequence,
+            channels: manifest.channels.iter().map(Channel::as_str).collect(),
+            payload_size: made.payload.length,
+            published,
+        }
+    }
+}
+
+pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
+    let models = args.selection.models(config)?;
+    let client = Client::new(config)?;
+    let repository = Repository::refresh(config, &client, edge, &models)?;
+    let plans: Vec<_> = models
+        .iter()
+        .map(|model| plan::plan(args, config, edge, &repository, model))
+        .collect::<Result<_, _>>()?;
+    let made: Vec<_> = plans
+        .into_iter()
+        .map(|plan| make::make(plan, args, edge))
+        .collect::<Result<_, _>>()?;
+    let mut metadata = BTreeMap::new();
+    for made in &made {
+        let model = &made.manifest.model;
+        metadata.insert(
+            targets::builds_role(model),
+            sign_builds(config, edge, &repository, model, made.targets())?,
+        );
+    }
+    if args.dry_run {
+        report(args, &made)?;
+        output::say("dry run: payloads were made, tried and signed for, and nothing was uploaded");
+        output::next("the same command without --dry-run");
+        return Ok(());
+    }
+    for made in &made {
+        upload(&client, edge, made)?;
+    }
+    let published = client.publish(&Publication { metadata })?;
+    report(args, &made)?;
+    say_jobs(&published);
+    for model in &models {
+        for channel in &args.channels {
+            output::next(&format!(
+                "millet rollout start --model {model} --channel {channel} --build {}",
+                args.build
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn upload(client: &Client, edge: &Edge, made: &Made<'_>) -> anyhow::Result<()> {
+    let meter = Meter::new(&format!("{} upload", made.manifest.model), made.payload.length);
+    if !client.upload(&made.payload_sha256, made.payload_path(), &meter)? {
+        output::say(&format!(
+            "{}: the server has the payload already",
+            made.manifest.model
+        ));
+    }
+    drop(meter);
+    made.document.upload(client, edge)
+}
+
+fn report(args: &Args, made: &[Made<'_>]) -> anyhow::Result<()> {
+    let lines: Vec<Line<'_>> = made.iter().map(|made| Line::of(made, !args.dry_run)).collect();
+    if args.json {
+        return output::print_json(&lines);
+    }
+    let mut table = output::columns();
+    table.set_header(["model", "build", "train", "sequence", "channels", "payload"]);
+    for line in &lines {
+        table.add_row([
+            line.model.to_owned(),
+            line.build.to_owned(),
+            line.train.clone(),
+            line.sequence.to_string(),
+            line.channels.join(", "),
+            output::bytes(line.payload_size),
+        ]);
+    }
+    output::print(&output::table(&table))
+}
+
+fn say_jobs(published: &Published) {
+    for job in &published.delta_jobs {
+        output::say(&format!(
+            "{}: the server makes a delta {} → {}",
+            job.model, job.from, job.to
+        ));
+    }
+}

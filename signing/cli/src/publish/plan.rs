@@ -1,0 +1,142 @@
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use jiff::civil::Date;
+use millet_protocol::{BuildManifest, Channel, Entry, Model, Requires, Sequence, Train};
+
+use super::{Args, decide};
+use crate::config::{Config, ModelConfig};
+use crate::document::builds_keys;
+use crate::edge::Edge;
+use crate::images::Images;
+use crate::repository::Repository;
+use crate::{Usage, notes, output};
+
+/// A build before there is a payload: everything about it has been agreed to.
+pub struct Plan {
+    pub model: Model,
+    pub train: Train,
+    pub sequence: Sequence,
+    pub channels: Vec<Channel>,
+    pub data_epoch: u32,
+    pub security_patch: Date,
+    pub floor: Option<Sequence>,
+    pub requires: Option<Requires>,
+    pub notes: Option<String>,
+    pub entries: Vec<Entry>,
+    pub images: Images,
+}
+
+/// Refuses whatever can be refused before the work begins.
+pub fn plan(
+    args: &Args,
+    config: &Config,
+    edge: &Edge,
+    repository: &Repository<'_>,
+    model: &Model,
+) -> anyhow::Result<Plan> {
+    decide_for(args, config, edge, repository, model)
+        .with_context(|| format!("{model} {} cannot be published", args.build))
+}
+
+fn decide_for(
+    args: &Args,
+    config: &Config,
+    edge: &Edge,
+    repository: &Repository<'_>,
+    model: &Model,
+) -> anyhow::Result<Plan> {
+    let model_config = config.model(model)?;
+    let builds = repository.builds(model)?;
+    if let Some(taken) = builds.iter().find(|build| build.build == args.build) {
+        bail!(
+            "{} is published already, with sequence {}: a name is used once",
+            taken.build,
+            taken.sequence
+        );
+    }
+    builds_keys(config, model)?.signers()?;
+    let (train, sequence) = decide::sequence(&builds, args.sequence, edge.now, &config.time_zone)?;
+    let mut channels = args.channels.clone();
+    channels.sort();
+    channels.dedup();
+    for channel in &channels {
+        decide::check_growth(&builds, sequence, channel)?;
+    }
+    let newest = builds.last();
+    let data_epoch = args
+        .data_epoch
+        .or(model_config.data_epoch)
+        .or(newest.map(|build| build.data_epoch))
+        .unwrap_or(1);
+    decide::check_epoch(&builds, data_epoch, &channels)?;
+    let floor = args.floor.map(Sequence);
+    if floor.is_some_and(|floor| floor > sequence) {
+        bail!("--floor is above the build's own sequence {sequence}");
+    }
+    let security_patch = security_patch(args, model_config, newest)?;
+    let images = Images::open(
+        &images_folder(args, config, model_config, model)?,
+        args.making.pad,
+    )?;
+    if !args.partitions_changed {
+        decide::check_partitions(&builds, images.names())?;
+    }
+    Ok(Plan {
+        model: model.clone(),
+        train,
+        sequence,
+        channels,
+        data_epoch,
+        security_patch,
+        floor,
+        requires: args.requires.map(|sequence| Requires {
+            min_sequence: Sequence(sequence),
+        }),
+        notes: args.notes.as_deref().map(notes::read).transpose()?,
+        entries: args.entries.clone(),
+        images,
+    })
+}
+
+fn security_patch(
+    args: &Args,
+    model_config: &ModelConfig,
+    newest: Option<&BuildManifest>,
+) -> anyhow::Result<Date> {
+    if let Some(named) = args.security_patch.or(model_config.security_patch) {
+        return Ok(named);
+    }
+    let Some(newest) = newest else {
+        bail!("its security patch level is not known: name it with --security-patch or in millet.toml");
+    };
+    output::say(&format!(
+        "{}: security patch level {}, as in {}",
+        newest.model, newest.security_patch, newest.build
+    ));
+    Ok(newest.security_patch)
+}
+
+/// Where the images of a model lie. One folder cannot be the images of two models.
+fn images_folder(
+    args: &Args,
+    config: &Config,
+    model_config: &ModelConfig,
+    model: &Model,
+) -> anyhow::Result<PathBuf> {
+    let fill = |path: &Path| PathBuf::from(path.to_string_lossy().replace("{model}", model.as_str()));
+    match (&args.images, &model_config.images) {
+        (Some(named), _) => {
+            if args.selection.is_for_many(config) && !named.to_string_lossy().contains("{model}") {
+                let text = "--images must hold {model} when there are several models, such as out/{model}";
+                return Err(Usage(text.to_owned()).into());
+            }
+            Ok(fill(named))
+        }
+        (None, Some(configured)) => Ok(config.resolve(&fill(configured))),
+        (None, None) => Err(Usage(format!(
+            "name the folder with --images, or `images` in [models.{model}]"
+        ))
+        .into()),
+    }
+}
