@@ -1,5 +1,6 @@
 //! What the other crates are tried on: realistic weekly images, and a device with slots and a bootloader.
 //!
+//! - [`synthetic`] makes a week's images from a seed, with nothing but this crate.
 //! - [`debian`] makes a real pair from Debian packages.
 //! - [`device`] is a folder with slots; [`bootloader`] boots it; [`selftest`] is its health check.
 
@@ -9,5 +10,6 @@ pub mod device;
 mod digest;
 mod image_folder;
 pub mod selftest;
+pub mod synthetic;
 
 pub use image_folder::{ImageFile, ImageFolderError, images};

@@ -16,6 +16,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Synthetic(commands::synthetic::Arguments),
     Debian(commands::debian::Arguments),
     #[command(subcommand)]
     Device(commands::device::Command),
@@ -26,6 +27,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
+        Command::Synthetic(arguments) => commands::synthetic::run(&arguments),
         Command::Debian(arguments) => commands::debian::run(&arguments),
         Command::Device(command) => commands::device::run(&command),
         Command::Boot(arguments) => commands::boot::run(&arguments),

@@ -3,3 +3,4 @@ pub mod break_images;
 pub mod debian;
 pub mod device;
 pub mod selftest;
+pub mod synthetic;
