@@ -1,5 +1,7 @@
 //! Images through a payload and back, whole and interrupted.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use millet_payload::{ApplyError, Checkpoint, apply};

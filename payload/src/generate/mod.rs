@@ -1,14 +1,22 @@
 //! Makes payloads from images.
 
+mod copies;
 mod delta;
+mod diff;
 mod encode;
 mod error;
 mod full;
 mod ordered;
+mod plan;
+mod scan;
+mod similar;
+mod suffixes;
 
 use std::fmt;
 use std::num::NonZero;
 use std::path::PathBuf;
+
+use crate::format::Operation;
 
 pub use delta::write_delta;
 pub use error::GenerateError;
@@ -64,5 +72,19 @@ impl fmt::Display for Stage {
             Self::Match => "matching",
             Self::Encode => "encoding",
         })
+    }
+}
+
+/// An operation and its blob, whose offset the writer will know.
+struct Encoded {
+    operation: Operation,
+    data: Vec<u8>,
+}
+
+impl Encoded {
+    /// Bytes in the payload: the blob, and about what the manifest needs to say.
+    fn cost(&self) -> usize {
+        const IN_MANIFEST: usize = 60;
+        self.data.len() + IN_MANIFEST
     }
 }

@@ -1,5 +1,6 @@
 //! Slots in memory, and images made from a seed.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
 use std::io;
@@ -74,7 +75,11 @@ pub struct MemorySlots {
 impl MemorySlots {
     pub fn new(old: &Images) -> Self {
         Self {
-            old: old.clone(),
+            // A slot holds whole blocks.
+            old: old
+                .iter()
+                .map(|(name, bytes)| (name.clone(), padded(bytes.clone())))
+                .collect(),
             written: Mutex::default(),
             headroom: 0,
         }

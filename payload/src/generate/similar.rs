@@ -1,0 +1,167 @@
+//! Where in the old image there is something like a stretch of the new one.
+//!
+//! Short windows of the old image are hashed as they roll by, and those whose hash happens to begin with zeros are
+//! remembered with their block. The same happens to a new stretch: each window found again votes for a block.
+//! The windows chosen depend on content alone, so bytes that moved by any distance are found.
+
+use std::collections::BTreeMap;
+
+use millet_protocol::BLOCK_SIZE;
+
+use crate::format::Extent;
+
+/// Remembered windows are at most about this many, whatever the image's size: 8 bytes each.
+const MOST_SAMPLES: u64 = 16 << 20;
+
+/// One window in `1 << LEAST_RARITY_BITS` is remembered at most: 64 in a block.
+const LEAST_RARITY_BITS: u32 = 6;
+
+/// A window in more blocks than this says nothing about where the rest of a stretch is.
+const COMMON: usize = 8;
+
+/// Collects an old image's samples while it is being read.
+pub(super) struct Sampler {
+    rarity_bits: u32,
+    samples: Vec<u64>,
+}
+
+impl Sampler {
+    pub(super) fn new(image_size: u64) -> Self {
+        let excess = (image_size / MOST_SAMPLES).max(1).ilog2();
+        Self {
+            rarity_bits: LEAST_RARITY_BITS.max(excess),
+            samples: Vec::new(),
+        }
+    }
+
+    /// Takes whole blocks that begin at the byte `offset`.
+    pub(super) fn add(&mut self, offset: u64, bytes: &[u8]) {
+        for (at, key) in samples(bytes, self.rarity_bits) {
+            let block = offset / BLOCK_SIZE + at as u64 / BLOCK_SIZE;
+            // Blocks of LARGEST_PARTITION have 28 bits.
+            self.samples.push(u64::from(key) << 32 | block);
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Similar {
+        self.samples.sort_unstable();
+        self.samples.dedup();
+        let mut starts = vec![0; BUCKETS + 1];
+        for sample in &self.samples {
+            starts[(sample >> BUCKET_SHIFT) as usize + 1] += 1;
+        }
+        for bucket in 0..BUCKETS {
+            starts[bucket + 1] += starts[bucket];
+        }
+        Similar {
+            rarity_bits: self.rarity_bits,
+            samples: self.samples,
+            starts,
+        }
+    }
+}
+
+const BUCKETS: usize = 1 << 16;
+const BUCKET_SHIFT: u32 = 48;
+
+/// An old image's samples, sorted by key.
+pub(super) struct Similar {
+    rarity_bits: u32,
+    samples: Vec<u64>,
+    starts: Vec<usize>,
+}
+
+/// Votes for old blocks, in hundredths of a window.
+pub(super) type Votes = BTreeMap<u64, u32>;
+
+impl Similar {
+    /// Adds the votes of new bytes. Returns how many windows were looked up and how many were known.
+    pub(super) fn vote(&self, bytes: &[u8], votes: &mut Votes) -> (usize, usize) {
+        let (mut asked, mut known) = (0, 0);
+        for (_, key) in samples(bytes, self.rarity_bits) {
+            asked += 1;
+            let found = self.find(key);
+            known += usize::from(!found.is_empty());
+            if found.len() <= COMMON {
+                let weight = 100 / found.len().max(1) as u32;
+                for sample in found {
+                    *votes.entry(sample & u64::from(u32::MAX)).or_default() += weight;
+                }
+            }
+        }
+        (asked, known)
+    }
+
+    fn find(&self, key: u32) -> &[u64] {
+        let bucket = (key >> (BUCKET_SHIFT - 32)) as usize;
+        let range = &self.samples[self.starts[bucket]..self.starts[bucket + 1]];
+        let key = u64::from(key);
+        let first = range.partition_point(|sample| sample >> 32 < key);
+        let count = range[first..]
+            .iter()
+            .take_while(|sample| *sample >> 32 == key)
+            .take(COMMON + 1)
+            .count();
+        &range[first..first + count]
+    }
+}
+
+/// Old extents that cover the best-voted blocks, at most `budget` blocks of `old_blocks`.
+///
+/// A block beside a chosen one comes along, and so do short gaps: similar bytes lie side by side, and a patch refers to
+/// them cheaply.
+pub(super) fn windows(votes: &Votes, budget: u64, old_blocks: u64) -> Vec<Extent> {
+    const BESIDE: u64 = 1;
+    const GAP: u64 = 6;
+    let mut best: Vec<(u32, u64)> = votes.iter().map(|(block, votes)| (*votes, *block)).collect();
+    // By votes, and for equal ones by place: the order must not depend on anything else.
+    best.sort_unstable_by_key(|(votes, block)| (std::cmp::Reverse(*votes), *block));
+    let mut take = best.len();
+    loop {
+        let mut chosen: Vec<u64> = best[..take].iter().map(|(_, block)| *block).collect();
+        chosen.sort_unstable();
+        let mut windows: Vec<Extent> = Vec::new();
+        for block in chosen {
+            let start = block.saturating_sub(BESIDE);
+            let end = (block + 1 + BESIDE).min(old_blocks);
+            match windows.last_mut() {
+                Some(window) if start <= window.end() + GAP => window.blocks = end - window.start,
+                _ => windows.push(Extent {
+                    start,
+                    blocks: end - start,
+                }),
+            }
+        }
+        if windows.iter().map(|window| window.blocks).sum::<u64>() <= budget || take == 0 {
+            return windows;
+        }
+        take = take * 3 / 4;
+    }
+}
+
+/// The windows of 16 bytes that are remembered: where each ends, and its key.
+fn samples(bytes: &[u8], rarity_bits: u32) -> impl Iterator<Item = (usize, u32)> {
+    let mut hash = 0_u64;
+    bytes.iter().enumerate().filter_map(move |(at, byte)| {
+        // Each step shifts by 4, so a byte is gone from the hash after 16 steps.
+        hash = (hash << 4).wrapping_add(GEAR[usize::from(*byte)]);
+        let rare = hash >> (64 - rarity_bits) == 0;
+        (rare && at >= 15).then_some((at, (hash >> 12) as u32))
+    })
+}
+
+/// A random number for each byte (splitmix64), the gear of a rolling hash.
+const GEAR: [u64; 256] = {
+    let mut gear = [0; 256];
+    let mut state = 0_u64;
+    let mut byte = 0;
+    while byte < 256 {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        gear[byte] = mixed ^ (mixed >> 31);
+        byte += 1;
+    }
+    gear
+};
