@@ -1,1 +1,25 @@
-//! .
+//! Runs the update machine on a device: downloads, writes, verifies, chooses slots, reboots and reports.
+//!
+//! A [`Device`] is a device's parts put together and only looks; an [`Agent`] holds the lock and the machine and runs
+//! what the machine says. Time and randomness come in through [`edge::Edge`].
+
+mod agent;
+pub mod boot_control;
+mod command;
+pub mod config;
+mod device;
+mod download;
+pub mod edge;
+mod error;
+mod net;
+pub mod reports;
+pub mod repository;
+pub mod screen;
+pub mod slots;
+pub mod state;
+mod verify;
+mod write;
+
+pub use agent::{Agent, Pass};
+pub use device::{Device, Knowledge};
+pub use error::{Error, HttpError};

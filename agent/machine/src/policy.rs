@@ -100,6 +100,8 @@ pub struct No {
 /// Why a build is not taken.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Reason {
+    /// The channel has no rollout.
+    NothingOffered,
     /// The device runs it.
     UpToDate(Build),
     /// The device runs a later one.
@@ -196,6 +198,7 @@ impl fmt::Display for Reason {
                 .map_or_else(String::new, |reason| format!(": {reason}"))
         };
         match self {
+            Self::NothingOffered => out.write_str("nothing is offered on this device's channel"),
             Self::UpToDate(build) => write!(out, "this device runs {build}, the build on offer"),
             Self::Older { offered, running } => {
                 write!(

@@ -16,6 +16,8 @@ pub struct Identity {
     /// What its confirmation shuts out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub floor: Option<Sequence>,
+    /// When it was signed.
+    pub released: Timestamp,
     /// SHA-256 of the manifest document.
     pub manifest: Sha256Digest,
     /// Every partition that the slot must hold.
@@ -32,6 +34,7 @@ impl Identity {
             sequence: manifest.sequence,
             data_epoch: manifest.data_epoch,
             floor: manifest.floor,
+            released: manifest.released,
             manifest: sha256,
             partitions: manifest.partitions.clone(),
             payload: manifest.payload.clone(),

@@ -82,6 +82,7 @@ fn identity(week: u64) -> Identity {
         sequence: Sequence(week),
         data_epoch: 1,
         floor: None,
+        released: at(0),
         manifest: digest,
         partitions: vec![PartitionEntry {
             name: "system".parse().unwrap(),

@@ -1,0 +1,110 @@
+use anyhow::Context;
+use clap::Args;
+use jiff::Timestamp;
+use millet_agent::Device;
+use millet_agent::repository::{Keep, Look};
+use millet_machine::policy::{Decision, No, Reason, decide};
+use millet_machine::{Payload, Source, State};
+use millet_protocol::{Build, PayloadKind};
+use serde::Serialize;
+
+use super::{Exit, print_json, sentence};
+
+/// Ask the repository whether a build waits for this device. Changes nothing.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    running: Option<Build>,
+    offered: Option<Build>,
+    available: bool,
+    due: bool,
+    reason: String,
+    at: Option<Timestamp>,
+    payload: Option<PayloadKind>,
+    bytes: Option<u64>,
+    clock_trusted: bool,
+}
+
+/// Runs the command.
+pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit> {
+    let mut knowledge = device.knowledge()?;
+    let mut look = device.repository.look(Keep::No).await.context("cannot check")?;
+    let slot = knowledge.boot.running;
+    if knowledge.running().is_none() {
+        let identity = device.identify(&look, slot, Keep::No).await?;
+        knowledge.journal.set_slot(slot, identity);
+    }
+    device.repository.fit(&mut look, knowledge.running_build());
+    let decision = match look.offer() {
+        Some(offer) => decide(&knowledge.facts(&device.config), &offer, device.edge.now(), false),
+        None => Decision::No(No {
+            reason: Reason::NothingOffered,
+            until: None,
+        }),
+    };
+    let answer = answer(device, &look, knowledge.running_build(), &decision);
+    if arguments.json {
+        print_json(&answer)?;
+    } else {
+        print(&answer);
+    }
+    if matches!(
+        knowledge.journal.state,
+        State::Staged { .. } | State::Rebooting { .. }
+    ) {
+        return Ok(Exit::Reboot);
+    }
+    Ok(if answer.available {
+        Exit::Available
+    } else {
+        Exit::Done
+    })
+}
+
+fn answer(device: &Device, look: &Look, running: Option<&Build>, decision: &Decision) -> Answer {
+    let rollout = look.rollout.as_ref();
+    let payload = match decision {
+        Decision::Take(plan) => match &plan.source {
+            Source::Payload(payload) => Some(payload),
+            Source::OtherSlot => None,
+        },
+        Decision::No(_) => None,
+    };
+    let length = |payload: &Payload| look.set.target(&payload.path).map(|file| file.length);
+    let (available, due, reason, at) = match decision {
+        Decision::Take(plan) => (
+            true,
+            true,
+            format!("{} is ready for this device", plan.identity.build),
+            None,
+        ),
+        Decision::No(no) => (no.reason.is_available(), false, sentence(device, no), no.until),
+    };
+    Answer {
+        running: running.cloned(),
+        offered: rollout.map(|rollout| rollout.build.clone()),
+        available,
+        due,
+        reason,
+        at,
+        payload: payload.map(|payload| payload.kind),
+        bytes: payload.and_then(length),
+        clock_trusted: look.clock_trusted,
+    }
+}
+
+fn print(answer: &Answer) {
+    println!("{}", answer.reason);
+    if let (Some(kind), Some(bytes)) = (answer.payload, answer.bytes) {
+        println!("it comes as a {kind} payload of {bytes} bytes; next: millet-agent install");
+    }
+    if !answer.clock_trusted {
+        println!("this device's clock is behind what is certainly past, so it was not believed");
+    }
+}

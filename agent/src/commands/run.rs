@@ -1,0 +1,67 @@
+use std::time::Duration;
+
+use clap::Args;
+use millet_agent::{Agent, Device, Pass};
+
+use super::{Exit, report, screen};
+
+/// Never asks more often than this by itself.
+const SHORTEST_POLL: u32 = 60;
+
+/// As often as a rollout that does not say how often.
+const USUAL_POLL: u32 = 600;
+
+/// Work: look, install, reboot, confirm; for ever, or once.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Do what can be done now, without waiting, and end.
+    #[arg(long)]
+    once: bool,
+}
+
+/// Runs the command.
+pub async fn run(device: Device, arguments: &Arguments) -> anyhow::Result<Exit> {
+    let mut agent = Agent::open(device.clone(), screen())?;
+    if arguments.once {
+        return Ok(report(&device, &agent.pass(false).await?));
+    }
+    loop {
+        let pass = match agent.pass(false).await {
+            Ok(Pass::Rebooting) => return Ok(report(&device, &Pass::Rebooting)),
+            Ok(pass) => {
+                report(&device, &pass);
+                Some(pass)
+            }
+            // The state is what it was: the next pass goes on from there.
+            Err(error) => {
+                eprintln!("millet-agent: {:#}", anyhow::Error::new(error));
+                None
+            }
+        };
+        let wait = until_next(&device, &agent, pass.as_ref());
+        device.edge.sleep(wait).await;
+    }
+}
+
+/// As often as the rollout asks, a little irregularly, and earlier when this device's turn comes earlier.
+fn until_next(device: &Device, agent: &Agent, pass: Option<&Pass>) -> Duration {
+    let polls = &device.config.polls;
+    let rollout = agent.look().and_then(|look| look.rollout.as_ref());
+    let asked = polls
+        .seconds
+        .or(rollout.map(|rollout| rollout.polls_seconds))
+        .unwrap_or(USUAL_POLL);
+    let shortest = polls.min_seconds.unwrap_or(SHORTEST_POLL);
+    let poll = Duration::from_secs(u64::from(asked.max(shortest)));
+    let mut byte = [0; 1];
+    // Without randomness the polls are merely regular.
+    let _ = device.edge.fill(&mut byte);
+    // Between nine tenths and all of it, so that devices do not march in step.
+    let poll = (poll / 10 * 9).saturating_add(poll / 10 * u32::from(byte[0]) / 255);
+    let turn = match pass {
+        Some(Pass::Waiting(no) | Pass::Settled(no)) => no.until,
+        _ => None,
+    };
+    let until_turn = turn.and_then(|turn| Duration::try_from(turn.duration_since(device.edge.now())).ok());
+    until_turn.map_or(poll, |turn| turn.saturating_add(Duration::from_secs(1)).min(poll))
+}

@@ -1,0 +1,136 @@
+use clap::Args;
+use jiff::Timestamp;
+use millet_agent::Device;
+use millet_machine::wave::moment;
+use millet_machine::{FailedBuild, Progress, State};
+use millet_protocol::{Build, Channel, Model, PayloadKind, Sequence, Slot};
+use serde::Serialize;
+
+use super::{Exit, print_json};
+
+/// What this device runs and does.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Answer {
+    model: Model,
+    channel: Channel,
+    slot: Slot,
+    running: Option<Build>,
+    sequence: Option<Sequence>,
+    good: bool,
+    confirmed_at: Option<Timestamp>,
+    other_slot: Option<Build>,
+    other_bootable: bool,
+    /// What the agent does now, or did last.
+    phase: Option<String>,
+    update: Option<UpdateAnswer>,
+    failed: Option<FailedBuild>,
+    floor: Option<Sequence>,
+    data_epoch: Option<u32>,
+    last_look: Option<Timestamp>,
+    reports_waiting: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct UpdateAnswer {
+    build: Build,
+    target: Slot,
+    payload: Option<PayloadKind>,
+    progress: Option<Progress>,
+}
+
+/// Runs the command.
+pub fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit> {
+    let knowledge = device.knowledge()?;
+    let (journal, boot) = (&knowledge.journal, knowledge.boot);
+    let progress = match &journal.state {
+        State::Preparing { progress, .. } | State::Writing { progress, .. } => Some(*progress),
+        _ => None,
+    };
+    let answer = Answer {
+        model: device.config.model.clone(),
+        channel: device.config.channel.clone(),
+        slot: boot.running,
+        running: knowledge.running_build().cloned(),
+        sequence: knowledge.running().map(|identity| identity.sequence),
+        good: boot.good,
+        confirmed_at: journal.confirmed_at,
+        other_slot: journal
+            .slot(boot.running.other())
+            .map(|identity| identity.build.clone()),
+        other_bootable: boot.other_bootable,
+        phase: device.state.phase(),
+        update: journal.state.update().map(|update| UpdateAnswer {
+            build: update.identity.build.clone(),
+            target: update.target,
+            payload: update.payload_kind(),
+            progress,
+        }),
+        failed: journal.failed.clone(),
+        floor: knowledge.kept.sequence,
+        data_epoch: knowledge.kept.data_epoch,
+        last_look: device.state.last_look()?.at,
+        reports_waiting: journal.outbox.len(),
+    };
+    if arguments.json {
+        print_json(&answer)?;
+    } else {
+        print(device, &answer);
+    }
+    Ok(match &journal.state {
+        State::Staged { .. } | State::Rebooting { .. } | State::Reverted { .. } => Exit::Reboot,
+        _ => Exit::Done,
+    })
+}
+
+fn print(device: &Device, answer: &Answer) {
+    let zone = device.edge.zone();
+    let name = |build: &Option<Build>| {
+        build
+            .as_ref()
+            .map_or_else(|| "an unknown build".to_owned(), ToString::to_string)
+    };
+    println!(
+        "{} on {}: {} in slot {}",
+        answer.model,
+        answer.channel,
+        name(&answer.running),
+        answer.slot
+    );
+    match (answer.good, answer.confirmed_at) {
+        (true, Some(at)) => println!("confirmed on {}", moment(at, &zone)),
+        (true, None) => println!("marked good"),
+        (false, _) => println!("not confirmed yet"),
+    }
+    let bootable = if answer.other_bootable {
+        "bootable"
+    } else {
+        "not bootable"
+    };
+    println!(
+        "slot {}: {}, {bootable}",
+        answer.slot.other(),
+        name(&answer.other_slot)
+    );
+    if let Some(update) = &answer.update {
+        println!(
+            "{}: {} in slot {}",
+            answer.phase.as_deref().unwrap_or("under way"),
+            update.build,
+            update.target
+        );
+    }
+    if let Some(failed) = &answer.failed {
+        println!("{} is not taken again on this device", failed.build);
+    }
+    match answer.last_look {
+        Some(at) => println!("the repository last answered on {}", moment(at, &zone)),
+        None => println!("the repository has not answered yet; next: millet-agent check"),
+    }
+}

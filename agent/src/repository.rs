@@ -1,0 +1,359 @@
+//! The repository as a device sees it: metadata that verifies, and what it offers.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use millet_machine::Payload;
+use millet_machine::policy::{Offer, OfferedBuild};
+use millet_protocol::{
+    Build, BuildManifest, Channel, DeltaCustom, Model, PayloadKind, RolloutDocument, Sha256Digest, targets,
+};
+use millet_signing::metadata::TargetFile;
+use millet_signing::{Limits, Refresh, Step, TrustError, TrustedSet, effective_now};
+use serde::de::DeserializeOwned;
+
+use crate::edge::Edge;
+use crate::error::Error;
+use crate::net::{Client, Fetched};
+use crate::state::{LastLook, StateDirectory};
+
+/// Bytes of a manifest or rollout. Larger ones are refused before they are fetched.
+const LARGEST_DOCUMENT: u64 = 1 << 20;
+
+/// Manifests that are read in search of what a slot holds.
+const MOST_MANIFESTS: usize = 512;
+
+/// Where to ask, and as whom.
+#[derive(Clone)]
+pub struct Repository {
+    /// Its address.
+    pub address: String,
+    /// The device type.
+    pub model: Model,
+    /// The channel.
+    pub channel: Channel,
+    /// The first trusted root.
+    pub first_root: PathBuf,
+    /// The network.
+    pub client: Client,
+    /// The cache.
+    pub state: StateDirectory,
+    /// The clock.
+    pub edge: Arc<dyn Edge>,
+}
+
+/// What a look brought.
+#[derive(Debug)]
+pub struct Look {
+    /// The verified metadata.
+    pub set: TrustedSet,
+    /// The rollout of the device's channel, if there is one.
+    pub rollout: Option<RolloutDocument>,
+    /// The manifests of the build on offer and its stones.
+    pub builds: Vec<OfferedBuild>,
+    /// When the repository answered, by the device's clock.
+    pub at: Timestamp,
+    /// Whether the clock stood after everything that is certainly past.
+    pub clock_trusted: bool,
+}
+
+impl Look {
+    /// What policy wants to know.
+    pub fn offer(&self) -> Option<Offer<'_>> {
+        Some(Offer {
+            rollout: self.rollout.as_ref()?,
+            builds: &self.builds,
+            looked_at: self.at,
+        })
+    }
+}
+
+/// Whether a look may change the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The caller holds the lock.
+    Yes,
+    /// The caller only looks.
+    No,
+}
+
+impl Repository {
+    /// Asks the network: usually two conditional requests, for the next root and the timestamp.
+    pub async fn look(&self, keep: Keep) -> Result<Look, Error> {
+        let last = self.state.last_look()?;
+        let (mut refresh, clock_trusted) = self.start()?;
+        let mut etag = last.etag.clone();
+        let outcome = self.drive(&mut refresh, &mut etag).await;
+        if keep == Keep::Yes {
+            // Also after an error: what was verified up to there bounds the next refresh.
+            self.state.save_metadata(&refresh.files())?;
+        }
+        outcome?;
+        let verified = refresh.finish().map_err(self.trust())?;
+        let at = self.edge.now();
+        if keep == Keep::Yes {
+            let signed_at = verified.set.timestamp().and_then(|timestamp| timestamp.signed_at);
+            let kept = self.state.kept()?;
+            if kept.raised_to(signed_at) != kept {
+                self.state.save_kept(&kept.raised_to(signed_at))?;
+            }
+            self.state.save_last_look(&LastLook { at: Some(at), etag })?;
+        }
+        self.read(verified.set, at, clock_trusted, keep).await
+    }
+
+    /// The last look, from the cache alone.
+    pub async fn recall(&self) -> Result<Look, Error> {
+        let last = self.state.last_look()?;
+        let (mut refresh, clock_trusted) = self.start()?;
+        while let Step::Fetch { may_be_unchanged, .. } = refresh.next() {
+            let supplied = if may_be_unchanged {
+                refresh.supply_unchanged()
+            } else {
+                refresh.supply(None)
+            };
+            supplied.map_err(self.trust())?;
+        }
+        let verified = refresh.finish().map_err(self.trust())?;
+        let at = last.at.unwrap_or(Timestamp::UNIX_EPOCH);
+        self.read(verified.set, at, clock_trusted, Keep::No).await
+    }
+
+    /// Finds the deltas that lead from the running build to what a look offers.
+    pub fn fit(&self, look: &mut Look, running: Option<&Build>) {
+        for offered in &mut look.builds {
+            offered.delta =
+                running.and_then(|running| self.delta(&look.set, running, &offered.manifest.build));
+        }
+    }
+
+    /// A target's address and length.
+    pub fn payload<'a>(&self, set: &'a TrustedSet, path: &str) -> Option<(String, &'a TargetFile)> {
+        let file = set.target(path)?;
+        Some((self.target_url(path, &file.sha256()?), file))
+    }
+
+    /// Every signed manifest of the model, newest first.
+    pub async fn manifests(
+        &self,
+        set: &TrustedSet,
+        keep: Keep,
+    ) -> Result<Vec<(BuildManifest, Sha256Digest)>, Error> {
+        let folder = format!("{}/builds/", self.model);
+        let role = targets::builds_role(&self.model);
+        let paths = set
+            .delegated(&role)
+            .into_iter()
+            .flat_map(|role| role.targets.keys());
+        let paths = paths.filter(|path| path.starts_with(&folder) && path.ends_with(".json"));
+        let mut manifests = Vec::new();
+        for path in paths.take(MOST_MANIFESTS) {
+            if let Some(found) = self.manifest_at(set, path, keep).await? {
+                manifests.push(found);
+            }
+        }
+        manifests.sort_by_key(|(manifest, _)| std::cmp::Reverse(manifest.sequence));
+        Ok(manifests)
+    }
+
+    /// A build's manifest, from the cache or the network.
+    pub async fn manifest(
+        &self,
+        set: &TrustedSet,
+        build: &Build,
+        keep: Keep,
+    ) -> Result<Option<BuildManifest>, Error> {
+        let path = targets::manifest(&self.model, build);
+        Ok(self
+            .manifest_at(set, &path, keep)
+            .await?
+            .map(|(manifest, _)| manifest))
+    }
+
+    fn start(&self) -> Result<(Refresh, bool), Error> {
+        let kept = self.state.kept()?;
+        let floor = kept.time.unwrap_or(Timestamp::UNIX_EPOCH);
+        let (now, clock_trusted) = effective_now(self.edge.now(), floor);
+        let cached = self.state.metadata()?;
+        let roles = [
+            targets::builds_role(&self.model),
+            targets::deltas_role(&self.model),
+            targets::rollouts_role(&self.model),
+        ];
+        let start = |root: &[u8]| Refresh::start(root, cached.clone(), &roles, Limits::default(), now);
+        // A cached root that does not parse any more is as good as lost; the one in the image still leads to it.
+        if let Some(refresh) = cached.get("root.json").and_then(|root| start(root).ok()) {
+            return Ok((refresh, clock_trusted));
+        }
+        let root = std::fs::read(&self.first_root).map_err(Error::file("read", &self.first_root))?;
+        Ok((start(&root).map_err(self.trust())?, clock_trusted))
+    }
+
+    async fn drive(&self, refresh: &mut Refresh, etag: &mut Option<String>) -> Result<(), Error> {
+        while let Step::Fetch {
+            name,
+            max_length,
+            may_be_unchanged,
+            ..
+        } = refresh.next()
+        {
+            let url = format!("{}/metadata/{name}", self.address);
+            let condition = if may_be_unchanged { etag.clone() } else { None };
+            match self.client.get(&url, max_length, condition.as_deref()).await? {
+                Fetched::File { bytes, etag: tag } => {
+                    refresh.supply(Some(bytes)).map_err(self.trust())?;
+                    if name == "timestamp.json" {
+                        *etag = tag;
+                    }
+                }
+                Fetched::NotModified => refresh.supply_unchanged().map_err(self.trust())?,
+                Fetched::NotFound => refresh.supply(None).map_err(self.trust())?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        set: TrustedSet,
+        at: Timestamp,
+        clock_trusted: bool,
+        keep: Keep,
+    ) -> Result<Look, Error> {
+        let path = targets::rollout(&self.model, &self.channel);
+        let found = self.document(&set, &path, "rollout", keep).await?;
+        let rollout: Option<RolloutDocument> = found.map(|(rollout, _)| rollout);
+        if let Some(rollout) = &rollout {
+            rollout.validate().map_err(|source| Error::Document {
+                path: path.clone(),
+                what: "rollout",
+                source: source.into(),
+            })?;
+        }
+        let mut builds = Vec::new();
+        for build in rollout
+            .iter()
+            .flat_map(|rollout| std::iter::once(&rollout.build).chain(&rollout.stones))
+        {
+            let path = targets::manifest(&self.model, build);
+            if let Some((manifest, sha256)) = self.manifest_at(&set, &path, keep).await? {
+                builds.push(OfferedBuild {
+                    manifest,
+                    sha256,
+                    delta: None,
+                });
+            }
+        }
+        Ok(Look {
+            set,
+            rollout,
+            builds,
+            at,
+            clock_trusted,
+        })
+    }
+
+    async fn manifest_at(
+        &self,
+        set: &TrustedSet,
+        path: &str,
+        keep: Keep,
+    ) -> Result<Option<(BuildManifest, Sha256Digest)>, Error> {
+        let found = self
+            .document::<BuildManifest>(set, path, "manifest", keep)
+            .await?;
+        if let Some((manifest, _)) = &found {
+            let refuse = |source: Box<dyn std::error::Error + Send + Sync>| Error::Document {
+                path: path.to_owned(),
+                what: "manifest",
+                source,
+            };
+            manifest.validate().map_err(|source| refuse(source.into()))?;
+            if path != targets::manifest(&manifest.model, &manifest.build) || manifest.model != self.model {
+                return Err(refuse(
+                    format!("it is of {} {}", manifest.model, manifest.build).into(),
+                ));
+            }
+        }
+        Ok(found)
+    }
+
+    /// A small target, hashed whole before it is parsed.
+    async fn document<T: DeserializeOwned>(
+        &self,
+        set: &TrustedSet,
+        path: &str,
+        what: &'static str,
+        keep: Keep,
+    ) -> Result<Option<(T, Sha256Digest)>, Error> {
+        let Some(file) = set.target(path) else {
+            return Ok(None);
+        };
+        let missing = || Error::Missing {
+            what: format!("{path} by its SHA-256, at most {LARGEST_DOCUMENT} bytes long"),
+        };
+        let sha256 = file
+            .sha256()
+            .filter(|_| file.length <= LARGEST_DOCUMENT)
+            .ok_or_else(missing)?;
+        let name = sha256.to_string();
+        let cached = self.state.document(&name).filter(|bytes| file.matches(bytes));
+        let bytes = match cached {
+            Some(bytes) => bytes,
+            None => {
+                let bytes = self.fetch(path, file, &sha256).await?;
+                if keep == Keep::Yes {
+                    self.state.save_document(&name, &bytes)?;
+                }
+                bytes
+            }
+        };
+        let value = serde_json::from_slice(&bytes).map_err(|source| Error::Document {
+            path: path.to_owned(),
+            what,
+            source: source.into(),
+        })?;
+        Ok(Some((value, sha256)))
+    }
+
+    async fn fetch(&self, path: &str, file: &TargetFile, sha256: &Sha256Digest) -> Result<Vec<u8>, Error> {
+        let url = self.target_url(path, sha256);
+        match self.client.get(&url, file.length, None).await? {
+            Fetched::File { bytes, .. } if file.matches(&bytes) => Ok(bytes),
+            Fetched::File { .. } => Err(Error::Document {
+                path: path.to_owned(),
+                what: "target",
+                source: "its bytes are not those that signed metadata names".into(),
+            }),
+            Fetched::NotModified | Fetched::NotFound => Err(Error::Missing {
+                what: format!("{url}, which its metadata lists"),
+            }),
+        }
+    }
+
+    fn delta(&self, set: &TrustedSet, from: &Build, to: &Build) -> Option<Payload> {
+        let path = targets::delta_payload(&self.model, from, to);
+        let custom: DeltaCustom = serde_json::from_value(set.target(&path)?.custom.clone()?).ok()?;
+        (custom.from == *from && custom.to == *to).then_some(Payload {
+            kind: PayloadKind::Delta,
+            path,
+            metadata_size: custom.metadata_size,
+            metadata_sha256: custom.metadata_sha256,
+        })
+    }
+
+    /// Consistent snapshots: a target's file name begins with its hash (TUF 1.0.33, section 6.2).
+    fn target_url(&self, path: &str, sha256: &Sha256Digest) -> String {
+        let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
+        format!("{}/targets/{folder}/{sha256}.{file}", self.address)
+    }
+
+    fn trust(&self) -> impl Fn(TrustError) -> Error {
+        let repository = self.address.clone();
+        move |source| Error::Trust {
+            repository: repository.clone(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! The agent's own folder: every file is replaced whole or not at all, and only one agent works in it.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use millet_machine::policy::Floors;
+use millet_machine::{Identity, Journal};
+use millet_protocol::Sequence;
+use millet_signing::Files;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::edge::Edge;
+use crate::error::Error;
+
+/// What an agent is doing, for people and tests that watch the `phase` file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Nothing.
+    Idle,
+    /// Asking the repository.
+    Checking,
+    /// Fetching a payload; nothing of it is written yet.
+    Downloading,
+    /// Writing the other slot.
+    Writing,
+    /// Reading it back.
+    Verifying,
+    /// Changing boot control.
+    Switching,
+    /// Rebooting.
+    Rebooting,
+    /// Checking the health of what runs.
+    OnTrial,
+}
+
+impl Phase {
+    /// The word in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Checking => "checking",
+            Self::Downloading => "downloading",
+            Self::Writing => "writing",
+            Self::Verifying => "verifying",
+            Self::Switching => "switching",
+            Self::Rebooting => "rebooting",
+            Self::OnTrial => "on-trial",
+        }
+    }
+}
+
+/// What a device never goes below, kept apart from the metadata, so that losing one does not lose the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kept {
+    /// The highest floor confirmed here.
+    #[serde(default)]
+    pub sequence: Option<Sequence>,
+    /// The highest data epoch confirmed here.
+    #[serde(default)]
+    pub data_epoch: Option<u32>,
+    /// The newest instant that is certainly past.
+    #[serde(default)]
+    pub time: Option<Timestamp>,
+}
+
+impl Kept {
+    /// For policy.
+    pub fn floors(&self) -> Floors {
+        Floors {
+            sequence: self.sequence,
+            data_epoch: self.data_epoch,
+        }
+    }
+
+    /// Raised by what runs and is good.
+    #[must_use]
+    pub fn raised_by(self, identity: &Identity) -> Self {
+        Self {
+            sequence: self.sequence.max(identity.floor),
+            data_epoch: self.data_epoch.max(Some(identity.data_epoch)),
+            time: self.time.max(Some(identity.released)),
+        }
+    }
+
+    /// Raised by the signing moment of a verified timestamp.
+    #[must_use]
+    pub fn raised_to(self, time: Option<Timestamp>) -> Self {
+        Self {
+            time: self.time.max(time),
+            ..self
+        }
+    }
+}
+
+/// What the last look at the repository brought.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LastLook {
+    /// When the repository answered and its metadata verified, by the device's clock.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
+    /// The entity tag of its timestamp.
+    #[serde(default)]
+    pub etag: Option<String>,
+}
+
+/// The folder. Reading needs no lock; whoever changes anything holds a [`Lock`].
+#[derive(Debug, Clone)]
+pub struct StateDirectory {
+    path: PathBuf,
+}
+
+/// Held by the one agent that works here; let go by the kernel however the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl StateDirectory {
+    /// Makes the folder if it is not there, and removes what an interrupted write left.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        fs::create_dir_all(path).map_err(Error::file("make the folder", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+        })
+    }
+
+    /// The folder's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the lock, or says who has it.
+    pub fn lock(&self) -> Result<Lock, Error> {
+        let path = self.path.join("lock");
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(Error::file("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                let _ = (&mut file).take(32).read_to_string(&mut holder);
+                return Err(Error::Held {
+                    holder: holder.trim().to_owned(),
+                    directory: self.path.clone(),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(Error::file("lock", &path)(source)),
+        }
+        // For people only: the lock is the kernel's, so a stale number harms nobody.
+        let _ = file
+            .set_len(0)
+            .and_then(|()| writeln!(file, "{}", std::process::id()));
+        Ok(Lock { _file: file })
+    }
+
+    /// The journal; a new one when there is none.
+    pub fn journal(&self) -> Result<Journal, Error> {
+        let journal: Journal = self.read_json("journal.json", "a journal")?.unwrap_or_default();
+        if journal.format == Journal::FORMAT {
+            return Ok(journal);
+        }
+        Err(Error::Form {
+            path: self.path.join("journal.json"),
+            what: "a journal of this version",
+            source: format!("its format is {}, not {}", journal.format, Journal::FORMAT).into(),
+        })
+    }
+
+    /// Makes the journal durable.
+    pub fn save_journal(&self, journal: &Journal) -> Result<(), Error> {
+        self.write_json("journal.json", journal)
+    }
+
+    /// The floors.
+    pub fn kept(&self) -> Result<Kept, Error> {
+        Ok(self
+            .read_json("floors.json", "a file of floors")?
+            .unwrap_or_default())
+    }
+
+    /// Makes the floors durable.
+    pub fn save_kept(&self, kept: &Kept) -> Result<(), Error> {
+        self.write_json("floors.json", kept)
+    }
+
+    /// The last look.
+    pub fn last_look(&self) -> Result<LastLook, Error> {
+        Ok(self
+            .read_json("look.json", "a note of the last look")?
+            .unwrap_or_default())
+    }
+
+    /// Remembers a look.
+    pub fn save_last_look(&self, look: &LastLook) -> Result<(), Error> {
+        self.write_json("look.json", look)
+    }
+
+    /// The metadata of the last refresh.
+    pub fn metadata(&self) -> Result<Files, Error> {
+        let folder = self.path.join("metadata");
+        let mut files = Files::new();
+        for name in names(&folder)?.into_iter().filter(|name| name.ends_with(".json")) {
+            let path = folder.join(&name);
+            files.insert(name, fs::read(&path).map_err(Error::file("read", &path))?);
+        }
+        Ok(files)
+    }
+
+    /// Keeps these metadata files and no others; the root is written last, so that a loss of power never pairs a new root
+    /// with a timestamp that its rotation meant to delete.
+    pub fn save_metadata(&self, files: &Files) -> Result<(), Error> {
+        const ROOT: &str = "root.json";
+        let folder = self.path.join("metadata");
+        fs::create_dir_all(&folder).map_err(Error::file("make the folder", &folder))?;
+        let kept = self.metadata()?;
+        let changed = |name: &str, bytes: &[u8]| kept.get(name).is_none_or(|kept| kept != bytes);
+        for (name, bytes) in files
+            .iter()
+            .filter(|(name, bytes)| *name != ROOT && changed(name, bytes))
+        {
+            replace(&folder.join(name), bytes, 0o644)?;
+        }
+        for name in kept.keys().filter(|name| !files.contains_key(*name)) {
+            let path = folder.join(name);
+            fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+        }
+        match files.get(ROOT) {
+            Some(bytes) if changed(ROOT, bytes) => replace(&folder.join(ROOT), bytes, 0o644),
+            _ => Ok(()),
+        }
+    }
+
+    /// A document that was kept under its hash.
+    pub fn document(&self, sha256: &str) -> Option<Vec<u8>> {
+        fs::read(self.path.join("documents").join(sha256)).ok()
+    }
+
+    /// Keeps a document under its hash.
+    pub fn save_document(&self, sha256: &str, bytes: &[u8]) -> Result<(), Error> {
+        let folder = self.path.join("documents");
+        fs::create_dir_all(&folder).map_err(Error::file("make the folder", &folder))?;
+        replace(&folder.join(sha256), bytes, 0o644)
+    }
+
+    /// Forgets documents that `wanted` does not want.
+    pub fn prune_documents(&self, wanted: impl Fn(&str) -> bool) -> Result<(), Error> {
+        let folder = self.path.join("documents");
+        for name in names(&folder)?.into_iter().filter(|name| !wanted(name)) {
+            let path = folder.join(name);
+            fs::remove_file(&path).map_err(Error::file("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Secret bytes that are made at their first use and never leave the device: `seed` draws its positions, `secret`
+    /// its pseudonyms, `device.key` is the seed of its ed25519 key.
+    pub fn secret(&self, name: &str, edge: &dyn Edge) -> Result<[u8; 32], Error> {
+        let path = self.path.join(name);
+        let mut bytes = [0; 32];
+        match File::open(&path) {
+            Ok(mut file) => file.read_exact(&mut bytes).map_err(Error::file("read", &path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                edge.fill(&mut bytes)?;
+                replace(&path, &bytes, 0o600)?;
+            }
+            Err(error) => return Err(Error::file("open", &path)(error)),
+        }
+        Ok(bytes)
+    }
+
+    /// Says what the agent is doing. It is for observers, so it is neither flushed nor an error when it fails.
+    pub fn set_phase(&self, phase: Phase) {
+        let _ = fs::write(self.path.join("phase"), phase.name());
+    }
+
+    /// What the agent is doing, or did last.
+    pub fn phase(&self) -> Option<String> {
+        fs::read_to_string(self.path.join("phase")).ok()
+    }
+
+    /// A JSON file of ours, if it is there.
+    pub fn read_json<T: DeserializeOwned>(&self, name: &str, what: &'static str) -> Result<Option<T>, Error> {
+        let path = self.path.join(name);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::file("read", &path)(error)),
+        };
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|source| Error::Form {
+                path,
+                what,
+                source: source.into(),
+            })
+    }
+
+    /// Replaces a JSON file of ours.
+    pub fn write_json<T: Serialize>(&self, name: &str, value: &T) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let bytes = serde_json::to_vec_pretty(value).map_err(|source| Error::Form {
+            path: path.clone(),
+            what: "JSON",
+            source: source.into(),
+        })?;
+        replace(&path, &bytes, 0o600)
+    }
+
+    /// Adds a line to a file of ours, durably.
+    pub fn append(&self, name: &str, line: &str) -> Result<(), Error> {
+        let path = self.path.join(name);
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(Error::file("open", &path))?;
+        // One write, so that two processes never share a line.
+        file.write_all(format!("{line}\n").as_bytes())
+            .and_then(|()| file.sync_all())
+            .map_err(Error::file("write", &path))
+    }
+
+    /// The lines of a file of ours; none when it is not there.
+    pub fn lines(&self, name: &str) -> Result<Vec<String>, Error> {
+        let path = self.path.join(name);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Error::file("read", &path)(error)),
+        }
+    }
+}
+
+/// Whole or not at all: a file beside it, flushed, renamed over it, and the folder flushed.
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    let beside = path.with_added_extension("new");
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(mode)
+        .open(&beside)
+        .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path));
+    if let Err(error) = written {
+        let _ = fs::remove_file(&beside);
+        return Err(Error::file("write", path)(error));
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::file("flush", folder))
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::file("read", folder)(error)),
+    };
+    entries
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect::<io::Result<_>>()
+        .map_err(Error::file("read", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_second_agent_hears_who_has_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(folder.path()).unwrap();
+        let held = state.lock().unwrap();
+        let error = state.lock().unwrap_err().to_string();
+        assert!(
+            error.contains(&format!("process {}", std::process::id())),
+            "{error}"
+        );
+        drop(held);
+        state.lock().unwrap();
+    }
+
+    #[test]
+    fn a_journal_that_is_damaged_or_newer_is_named_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(folder.path()).unwrap();
+        assert_eq!(state.journal().unwrap(), Journal::new());
+        fs::write(folder.path().join("journal.json"), "{").unwrap();
+        assert!(
+            state
+                .journal()
+                .unwrap_err()
+                .to_string()
+                .ends_with("journal.json is not a journal")
+        );
+        let newer = Journal {
+            format: 2,
+            ..Journal::new()
+        };
+        state.save_journal(&newer).unwrap();
+        assert!(state.journal().is_err());
+    }
+
+    #[test]
+    fn metadata_is_replaced_as_a_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(folder.path()).unwrap();
+        let files = |names: &[(&str, &str)]| -> Files {
+            names
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
+                .collect()
+        };
+        let first = files(&[
+            ("root.json", "1"),
+            ("timestamp.json", "1"),
+            ("builds.cube.json", "1"),
+        ]);
+        state.save_metadata(&first).unwrap();
+        assert_eq!(state.metadata().unwrap(), first);
+        let second = files(&[("root.json", "1"), ("timestamp.json", "2")]);
+        state.save_metadata(&second).unwrap();
+        assert_eq!(state.metadata().unwrap(), second);
+    }
+
+    #[test]
+    fn floors_only_rise() {
+        let moment = |text: &str| text.parse::<Timestamp>().ok();
+        let kept = Kept {
+            sequence: Some(Sequence(5)),
+            data_epoch: Some(2),
+            time: moment("2026-11-20T00:00:00Z"),
+        };
+        assert_eq!(kept.raised_to(moment("2026-11-19T00:00:00Z")), kept);
+        assert_eq!(kept.raised_to(None), kept);
+        assert!(kept.raised_to(moment("2026-11-21T00:00:00Z")).time > kept.time);
+    }
+
+    struct Fixed;
+
+    impl Edge for Fixed {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), Error> {
+            bytes.fill(7);
+            Ok(())
+        }
+        fn zone(&self) -> jiff::tz::TimeZone {
+            jiff::tz::TimeZone::UTC
+        }
+        fn sleep(&self, _: std::time::Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[test]
+    fn secrets_are_made_once_and_are_nobody_elses() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(folder.path()).unwrap();
+        assert_eq!(state.secret("seed", &Fixed).unwrap(), [7; 32]);
+        fs::write(folder.path().join("seed"), [8; 32]).unwrap();
+        assert_eq!(state.secret("seed", &Fixed).unwrap(), [8; 32]);
+        let other = state.secret("secret", &Fixed).unwrap();
+        assert_eq!(other, [7; 32]);
+        let mode = fs::metadata(folder.path().join("secret"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+}
