@@ -2,6 +2,7 @@
 
 mod blobs;
 mod builds;
+mod drain;
 mod health;
 mod jobs;
 mod json;
@@ -64,6 +65,7 @@ pub fn routes() -> Router<Arc<State>> {
         .layer(DefaultBodyLimit::max(LONGEST_MESSAGE))
         .merge(publishing)
         .merge(uploads)
+        .layer(axum::middleware::from_fn(drain::drain))
 }
 
 /// `/healthz`.

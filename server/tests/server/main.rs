@@ -1,0 +1,10 @@
+//! The server over loopback, with a clock that the tests turn.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod engineer;
+mod listening;
+mod publishing;
+mod rolling;
+mod serving;
+mod world;
