@@ -95,11 +95,8 @@ impl<'a> Apt<'a> {
         Ok(join(versions, &records))
     }
 
-    /// Fetches package files that are not there yet. Their hashes are the caller's to check.
+    /// Fetches package files, at least one. Their hashes are the caller's to check.
     pub fn download(&self, wanted: &[&Locked]) -> Result<(), DebianError> {
-        if wanted.is_empty() {
-            return Ok(());
-        }
         let mut command = self.tools.apt_get.command();
         command
             .current_dir(&self.packages)

@@ -205,6 +205,9 @@ fn packages(
     for age in Age::BOTH {
         let of_age = lock.packages.iter().filter(|locked| locked.age == age);
         let wanted: Vec<&Locked> = of_age.filter(|locked| !at_hand(locked)).collect();
+        if wanted.is_empty() {
+            continue;
+        }
         say(&format!("downloading {} {} packages", wanted.len(), age.name()));
         for stale in wanted
             .iter()
