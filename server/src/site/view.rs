@@ -93,7 +93,6 @@ struct FeedbackView {
 #[derive(Debug)]
 struct EarlierView {
     build: String,
-    train: String,
     channels: String,
     released: Moment,
 }
@@ -195,9 +194,9 @@ fn deltas(build: &BuildRow, jobs: &[JobRow]) -> Vec<DeltaView> {
         let text = match (job.state, job.finished) {
             (JobState::Done, Some(delta)) => {
                 let share = delta.size as f64 / build.payload_size.max(1) as f64 * 100.0;
-                format!("{} ({} of the full payload)", bytes(delta.size), percent(share))
+                format!("{}, {} of that", bytes(delta.size), percent(share))
             }
-            (JobState::Failed, _) => "none; devices take the full payload".to_owned(),
+            (JobState::Failed, _) => "no delta".to_owned(),
             _ => "being made".to_owned(),
         };
         DeltaView {
@@ -249,7 +248,6 @@ fn earlier(row: &BuildRow, zone: &TimeZone) -> EarlierView {
     let channels: Vec<&str> = row.manifest.channels.iter().map(Channel::as_str).collect();
     EarlierView {
         build: row.manifest.build.to_string(),
-        train: row.manifest.train.to_string(),
         channels: channels.join(", "),
         released: Moment::new(row.manifest.released, zone),
     }
@@ -306,18 +304,18 @@ fn sentences(row: &RolloutRow, facts: &Facts, zone: &TimeZone) -> (String, Optio
         }
         RolloutStage::Open(RolloutState::Running) => match (facts.hold, facts.forecast.first()) {
             (Some(Hold::Everyone), _) | (_, None) if facts.share >= 100.0 => {
-                ("Every device may start".to_owned(), None)
+                ("Open to every device".to_owned(), None)
             }
             (Some(Hold::Climbing { until }), _) => {
                 let reached = percent(row.ramp.last().map_or(0.0, |last| last.percent));
-                let at = Moment::new(until, zone).text;
+                let at = Moment::new(until, zone).near;
                 (
-                    format!("{share} of devices may start"),
+                    format!("Open to {share} of devices"),
                     Some(format!("Rising to {reached} by {at}.")),
                 )
             }
             (Some(hold), _) => (format!("Held at {share} of devices"), Some(format!("{hold}."))),
-            _ => (format!("{share} of devices may start"), None),
+            _ => (format!("Open to {share} of devices"), None),
         },
         RolloutStage::Open(RolloutState::Paused) => {
             (format!("Paused at {share} of devices"), row.reason.clone())
@@ -331,7 +329,7 @@ fn sentences(row: &RolloutRow, facts: &Facts, zone: &TimeZone) -> (String, Optio
                 None => "Devices that have not confirmed it stay on the build they had.".to_owned(),
             }),
         ),
-        RolloutStage::Open(RolloutState::Complete) => ("Every device may start".to_owned(), None),
+        RolloutStage::Open(RolloutState::Complete) => ("Open to every device".to_owned(), None),
     }
 }
 

@@ -10,6 +10,10 @@ pub struct Moment {
     pub iso: String,
     /// In the repository's zone, which it names.
     pub text: String,
+    /// The same without the year.
+    pub near: String,
+    /// The day alone.
+    pub day: String,
 }
 
 impl Moment {
@@ -19,6 +23,8 @@ impl Moment {
         Self {
             iso: instant.to_string(),
             text: local.strftime("%a %-d %b %Y, %H:%M %Z").to_string(),
+            near: local.strftime("%a %-d %b, %H:%M %Z").to_string(),
+            day: local.strftime("%-d %B %Y").to_string(),
         }
     }
 }

@@ -109,6 +109,17 @@ impl Engineer {
         let document = serde_json::to_vec(manifest).unwrap();
         world.upload(payload);
         world.upload(&document);
+        self.name(manifest, payload);
+    }
+
+    /// Signs the next list of builds with one more, without sending anything.
+    pub fn list(&mut self, world: &World, manifest: &BuildManifest, payload: &[u8]) {
+        self.builds = self.builds.next(far(world.now()));
+        self.name(manifest, payload);
+    }
+
+    fn name(&mut self, manifest: &BuildManifest, payload: &[u8]) {
+        let document = serde_json::to_vec(manifest).unwrap();
         let (model, build) = (&manifest.model, &manifest.build);
         let files = &mut self.builds.targets;
         files.insert(targets::full_payload(model, build), TargetFile::of(payload));

@@ -128,7 +128,7 @@ fn feedback_is_signed_kept_once_and_shown() {
     forged.body = forged.body.replace("lovely", "dreadful");
     assert_eq!(world.post_as("", "/feedback", &forged).problem(), "signature");
     // A vote's signature does not make a feedback.
-    let body = said.body.clone();
+    let body = said.body;
     let other_kind = message(&device, MessageKind::Vote, body);
     assert_eq!(world.post_as("", "/feedback", &other_kind).problem(), "signature");
     assert_eq!(
@@ -150,7 +150,7 @@ fn feedback_is_signed_kept_once_and_shown() {
         "{page}"
     );
     assert!(!page.contains("<b>dark"), "{page}");
-    assert!(page.contains("Fri 20 Nov 2026, 20:01 CST"), "{page}");
+    assert!(page.contains("Fri 20 Nov, 20:01 CST"), "{page}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod engineer;
+mod killed;
 mod listening;
 mod publishing;
 mod rolling;

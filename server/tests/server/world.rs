@@ -68,6 +68,28 @@ impl World {
         world
     }
 
+    /// A client of a server in another process, at the time that server says.
+    pub fn client(base: String, token: String) -> Self {
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let world = Self {
+            folder: tempfile::tempdir().unwrap(),
+            time: Arc::new(Mutex::new(Timestamp::UNIX_EPOCH)),
+            runtime: None,
+            server: None,
+            base,
+            token,
+            agent,
+        };
+        let date = world.get("/healthz").header("date").to_owned();
+        *world.time.lock().unwrap() = jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(date)
+            .unwrap();
+        world
+    }
+
     pub fn start(&mut self) {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
@@ -148,7 +170,7 @@ impl World {
         self.block_on(async move {
             rollouts::tick(&server.state().writer, &server.state().store)
                 .await
-                .unwrap()
+                .unwrap();
         });
     }
 
@@ -252,8 +274,15 @@ pub fn address(path: &str, sha256: Sha256Digest) -> String {
     format!("/repo/targets/{folder}/{sha256}.{name}")
 }
 
+/// Status 0 stands for a connection that broke.
 fn answer(result: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Answer {
-    let mut response = result.unwrap();
+    let Ok(mut response) = result else {
+        return Answer {
+            status: 0,
+            headers: ureq::http::HeaderMap::new(),
+            body: Vec::new(),
+        };
+    };
     Answer {
         status: response.status().as_u16(),
         headers: response.headers().clone(),
