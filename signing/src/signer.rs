@@ -3,7 +3,7 @@ use std::fmt;
 
 use ed25519_dalek::Signer as _;
 use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -99,7 +99,12 @@ impl Ed25519Key {
 
     /// Writes PKCS#8 in PEM (RFC 8410, section 7).
     pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, SignError> {
-        self.private
+        // Without the public half: with it the file is PKCS#8 version 2, which OpenSSL does not read.
+        let bytes = KeypairBytes {
+            secret_key: self.private.to_bytes(),
+            public_key: None,
+        };
+        bytes
             .to_pkcs8_pem(LineEnding::LF)
             .map_err(|error| SignError::Pem(error.to_string()))
     }

@@ -1,6 +1,6 @@
 //! Build manifests as signed and uploaded.
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use millet_protocol::{BuildManifest, Model, Sha256Digest, targets};
 use millet_signing::metadata::{TargetFile, lifetime};
 use millet_signing::sign;
@@ -56,13 +56,38 @@ pub fn sign_builds(
     model: &Model,
     files: impl IntoIterator<Item = (String, TargetFile)>,
 ) -> anyhow::Result<String> {
-    let keys = builds_keys(config, model)?;
+    let keys = trusted_builds_keys(config, repository, model)?;
     let mut builds = repository
         .builds_role(model)?
         .next(expires(edge.now, lifetime::BUILDS)?);
     builds.targets.extend(files);
     let signed = sign(&builds, &keys.signers()?).with_context(|| format!("cannot sign {}", keys.role()))?;
     String::from_utf8(signed).context("signed metadata is text")
+}
+
+/// The keys that sign a model's builds: they are here, and the repository trusts them.
+pub fn trusted_builds_keys(
+    config: &Config,
+    repository: &Repository<'_>,
+    model: &Model,
+) -> anyhow::Result<KeyRing> {
+    let keys = builds_keys(config, model)?;
+    let role = repository
+        .set()
+        .targets()
+        .and_then(|targets| targets.authority(keys.role()));
+    let trusted = keys
+        .signers()?
+        .iter()
+        .filter(|key| role.is_some_and(|role| role.has(key.public_key())))
+        .count();
+    if !role.is_some_and(|role| u64::try_from(trusted).is_ok_and(|trusted| trusted >= role.threshold())) {
+        bail!(
+            "the keys of [models.{model}] are not the keys that the repository trusts: millet model add {model} changes \
+             them"
+        );
+    }
+    Ok(keys)
 }
 
 /// The keys that millet.toml names for a model's builds.

@@ -6,7 +6,7 @@ use millet_protocol::{BuildManifest, Channel, Entry, Model, Requires, Sequence, 
 
 use super::{Args, decide};
 use crate::config::{Config, ModelConfig};
-use crate::document::builds_keys;
+use crate::document::trusted_builds_keys;
 use crate::edge::Edge;
 use crate::images::Images;
 use crate::repository::Repository;
@@ -55,7 +55,7 @@ fn decide_for(
             taken.sequence
         );
     }
-    builds_keys(config, model)?.signers()?;
+    trusted_builds_keys(config, repository, model)?;
     let (train, sequence) = decide::sequence(&builds, args.sequence, edge.now, &config.time_zone)?;
     let mut channels = args.channels.clone();
     channels.sort();

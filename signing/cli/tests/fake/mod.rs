@@ -1,0 +1,134 @@
+//! A workshop, and a server that works: it keeps blobs, checks publications and signs the online roles.
+
+#![allow(dead_code, reason = "each test program uses its part")]
+
+mod http;
+mod repository;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+pub use http::FakeServer;
+
+pub const TOKEN: &str = "a-token-for-tests";
+
+/// A folder in which a release engineer works.
+pub struct Workshop {
+    folder: tempfile::TempDir,
+}
+
+impl Workshop {
+    /// An empty one.
+    pub fn empty() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// One with keys, token and millet.toml for the model `rubik`.
+    pub fn for_server(server: &FakeServer) -> Self {
+        let workshop = Self::empty();
+        for name in ["root1", "root2", "root3", "targets1", "targets2", "builds1"] {
+            workshop.ok(&["key", "new", name, "--out", "keys"]);
+        }
+        workshop.write("publish.token", TOKEN.as_bytes());
+        fs::set_permissions(workshop.path("publish.token"), fs::Permissions::from_mode(0o600)).unwrap();
+        let config = format!(
+            r#"server = "{}"
+token = "publish.token"
+
+[root]
+keys = ["file:keys/root1.key", "file:keys/root2.key", "file:keys/root3.key"]
+threshold = 2
+
+[targets]
+keys = ["file:keys/targets1.key", "file:keys/targets2.key"]
+threshold = 2
+
+[models.rubik]
+keys = ["file:keys/builds1.key"]
+security_patch = "2026-11-05"
+"#,
+            server.address()
+        );
+        workshop.write("millet.toml", config.as_bytes());
+        workshop
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, bytes: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Puts other text in the place of some in millet.toml.
+    pub fn change_config(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path("millet.toml")).unwrap();
+        assert!(text.contains(from), "{from}");
+        fs::write(self.path("millet.toml"), text.replace(from, to)).unwrap();
+    }
+
+    /// Runs `millet` here.
+    pub fn run(&self, arguments: &[&str]) -> Finished {
+        self.run_with(arguments, &[])
+    }
+
+    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Finished {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millet"));
+        command.args(arguments).current_dir(self.folder.path());
+        command.envs(environment.iter().copied());
+        Finished::of(&command.output().unwrap())
+    }
+
+    /// Runs `millet`, which must succeed.
+    pub fn ok(&self, arguments: &[&str]) -> Finished {
+        let finished = self.run(arguments);
+        assert_eq!(finished.code, 0, "{arguments:?}: {}", finished.stderr);
+        finished
+    }
+
+    /// Runs `millet`, which must fail and say each of `words` on stderr and nothing on stdout.
+    pub fn refused(&self, arguments: &[&str], words: &[&str]) {
+        let finished = self.run(arguments);
+        assert_eq!(finished.code, 1, "{arguments:?}: {}", finished.stderr);
+        assert_eq!(finished.stdout, "", "{arguments:?}");
+        for word in words {
+            assert!(finished.stderr.contains(word), "{word:?} in: {}", finished.stderr);
+        }
+    }
+}
+
+pub struct Finished {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout.clone()).unwrap(),
+            stderr: String::from_utf8(output.stderr.clone()).unwrap(),
+        }
+    }
+}
+
+/// Bytes that do not repeat and do not compress, the same for the same seed.
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
+    // xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators, scrambled", 2016).
+    let mut state = seed | 1;
+    let step = std::iter::repeat_with(move || {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8
+    });
+    step.take(length).collect()
+}

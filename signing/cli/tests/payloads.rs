@@ -1,0 +1,135 @@
+//! Payloads as files.
+
+mod fake;
+
+use std::fs;
+
+use fake::{Workshop, noise};
+
+/// Two builds of which the second moves some blocks, changes some bytes and grows.
+fn images(workshop: &Workshop) {
+    let old = noise(1, 200 * 4096);
+    let mut new = [&old[50 * 4096..], &old[..50 * 4096], &[0; 4 * 4096]].concat();
+    new[10_000..10_500].copy_from_slice(&noise(2, 500));
+    workshop.write("old/system.img", &old);
+    workshop.write("new/system.img", &new);
+    workshop.write("old/boot.img", &noise(3, 3 * 4096));
+    workshop.write("new/boot.img", &noise(3, 3 * 4096));
+    workshop.write("new/README", b"not an image");
+}
+
+#[test]
+fn full_and_delta_make_the_images() {
+    let workshop = Workshop::empty();
+    images(&workshop);
+    let made = workshop.ok(&["payload", "build", "--images", "new", "--out", "full.payload"]);
+    assert_eq!(made.stdout, "");
+    workshop.ok(&[
+        "payload",
+        "delta",
+        "--from",
+        "old",
+        "--to",
+        "new",
+        "--out",
+        "delta.payload",
+    ]);
+    let verified = workshop.ok(&["payload", "verify", "full.payload", "--images", "new"]);
+    assert_eq!(verified.stdout.lines().count(), 2, "{}", verified.stdout);
+    workshop.ok(&[
+        "payload",
+        "verify",
+        "delta.payload",
+        "--from",
+        "old",
+        "--images",
+        "new",
+    ]);
+    workshop.refused(
+        &["payload", "verify", "full.payload", "--images", "old"],
+        &["system"],
+    );
+    assert_eq!(workshop.run(&["payload", "verify", "delta.payload"]).code, 2);
+    workshop.refused(
+        &["payload", "verify", "delta.payload", "--from", "new"],
+        &["delta.payload"],
+    );
+
+    let inspected = workshop
+        .ok(&["payload", "inspect", "delta.payload", "--json"])
+        .stdout;
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
+    assert_eq!(inspected["kind"], "delta");
+    assert_eq!(inspected["partitions"][1]["new"]["size"], 204 * 4096);
+    let size = |name: &str| fs::metadata(workshop.path(name)).unwrap().len();
+    assert!(
+        size("delta.payload") * 4 < size("full.payload"),
+        "{} of {}",
+        size("delta.payload"),
+        size("full.payload")
+    );
+}
+
+#[test]
+fn a_damaged_payload_does_not_verify_and_leaves_nothing() {
+    let workshop = Workshop::empty();
+    images(&workshop);
+    workshop.ok(&["payload", "build", "--images", "new", "--out", "full.payload"]);
+    let whole = fs::read(workshop.path("full.payload")).unwrap();
+    let mut flipped = whole.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    workshop.write("flipped.payload", &flipped);
+    workshop.refused(
+        &["payload", "verify", "flipped.payload"],
+        &["flipped.payload does not verify", "because"],
+    );
+    workshop.write("cut.payload", &whole[..whole.len() - 1]);
+    workshop.refused(&["payload", "verify", "cut.payload"], &["cut off"]);
+    workshop.write("other.payload", b"PK");
+    workshop.refused(
+        &["payload", "inspect", "other.payload"],
+        &["too few for a payload"],
+    );
+    workshop.write("other.payload", &noise(9, 100));
+    workshop.refused(&["payload", "inspect", "other.payload"], &["not a payload"]);
+}
+
+#[test]
+fn images_that_cannot_be_are_refused_by_name() {
+    let workshop = Workshop::empty();
+    let build = |folder: &str| {
+        [
+            "payload".to_owned(),
+            "build".into(),
+            "--images".into(),
+            folder.into(),
+            "--out".into(),
+            "x".into(),
+        ]
+    };
+    let refused = |folder: &str, words: &[&str]| {
+        workshop.refused(
+            &build(folder).iter().map(String::as_str).collect::<Vec<_>>(),
+            words,
+        );
+        assert!(!workshop.path("x").exists());
+    };
+    refused("nowhere", &["nowhere"]);
+    workshop.write("empty/note.txt", b"");
+    refused("empty", &["empty holds no image"]);
+    workshop.write("odd/kernel.img", &noise(1, 5_000));
+    refused(
+        "odd",
+        &["odd/kernel.img has 5000 bytes", "multiple of 4096", "--pad"],
+    );
+    workshop.write("zero/boot.img", b"");
+    refused("zero", &["zero/boot.img is empty"]);
+    for name in ["system_a", "userdata", "misc", "Boot", ".."] {
+        let folder = format!("unsafe-{name}");
+        workshop.write(&format!("{folder}/{name}.img"), &noise(1, 4096));
+        refused(&folder, &[&format!("{name}.img does not name a partition")]);
+    }
+    let padded = workshop.ok(&["payload", "build", "--images", "odd", "--out", "x", "--pad"]);
+    assert!(padded.stderr.contains("3192 zero bytes"), "{}", padded.stderr);
+    workshop.ok(&["payload", "verify", "x", "--images", "odd"]);
+}
