@@ -60,11 +60,13 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
             channels.join(", ")
         ))?;
     }
-    for (model, channel) in models.iter().zip(args.channels.iter().cycle()) {
-        output::next(&format!(
-            "millet rollout start --model {model} --channel {channel} --build {}",
-            args.build
-        ));
+    for model in &models {
+        for channel in &args.channels {
+            output::next(&format!(
+                "millet rollout start --model {model} --channel {channel} --build {}",
+                args.build
+            ));
+        }
     }
     Ok(())
 }

@@ -133,3 +133,37 @@ fn images_that_cannot_be_are_refused_by_name() {
     assert!(padded.stderr.contains("3192 zero bytes"), "{}", padded.stderr);
     workshop.ok(&["payload", "verify", "x", "--images", "odd"]);
 }
+
+#[test]
+fn an_interrupt_leaves_no_half_file() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let workshop = Workshop::empty();
+    workshop.write("images/system.img", &noise(7, 64 << 20));
+    workshop.write("out/older", b"");
+    let left = || fs::read_dir(workshop.path("out")).unwrap().count();
+    for signal in [Signal::INT, Signal::TERM] {
+        let arguments = [
+            "payload",
+            "build",
+            "--images",
+            "images",
+            "--out",
+            "out/full.payload",
+        ];
+        let mut child = workshop
+            .command(&arguments)
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        while left() == 1 {
+            assert!(
+                child.try_wait().unwrap().is_none(),
+                "it was done before it could be interrupted"
+            );
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        kill_process(Pid::from_child(&child), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        assert_eq!(left(), 1);
+    }
+}

@@ -226,7 +226,7 @@ fn nobody_is_trusted_without_being_asked() {
 fn keys_and_token_that_others_can_read_are_refused() {
     let (_server, workshop) = with_model();
     let open = |name: &str, mode| {
-        fs::set_permissions(workshop.path(name), fs::Permissions::from_mode(mode)).unwrap()
+        fs::set_permissions(workshop.path(name), fs::Permissions::from_mode(mode)).unwrap();
     };
     open("publish.token", 0o644);
     workshop.refused(&publish("V1", &[]), &["publish.token", "mode 644", "chmod 600"]);

@@ -74,7 +74,16 @@ fn stage(stage: &RolloutStage) -> String {
 }
 
 fn point(point: &RampPoint, zone: &TimeZone) -> String {
-    format!("{} % at {}", point.percent, local(point.at, zone))
+    format!("{} % at {}", percent(point.percent), local(point.at, zone))
+}
+
+/// Two decimals at most: a fleet of ten thousand has no finer share.
+fn percent(share: f64) -> String {
+    if share > 0.0 && share < 0.01 {
+        return "under 0.01".to_owned();
+    }
+    let text = format!("{share:.2}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 fn local(at: Timestamp, zone: &TimeZone) -> String {
@@ -141,6 +150,12 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part:?} in\n{shown}");
         }
+    }
+
+    #[test]
+    fn shares_are_short() {
+        let shares = [0.0, 0.000_44, 0.01, 2.0, 10.0, 12.345, 100.0].map(percent);
+        assert_eq!(shares, ["0", "under 0.01", "0.01", "2", "10", "12.35", "100"]);
     }
 
     #[test]

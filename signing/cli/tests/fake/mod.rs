@@ -1,13 +1,14 @@
 //! A workshop, and a server that works: it keeps blobs, checks publications and signs the online roles.
 
 #![allow(dead_code, reason = "each test program uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod http;
 mod repository;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 pub use http::FakeServer;
@@ -76,14 +77,14 @@ security_patch = "2026-11-05"
 
     /// Runs `millet` here.
     pub fn run(&self, arguments: &[&str]) -> Finished {
-        self.run_with(arguments, &[])
+        Finished::of(&self.command(arguments).output().unwrap())
     }
 
-    pub fn run_with(&self, arguments: &[&str], environment: &[(&str, &Path)]) -> Finished {
+    /// A `millet` that can be started here.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millet"));
         command.args(arguments).current_dir(self.folder.path());
-        command.envs(environment.iter().copied());
-        Finished::of(&command.output().unwrap())
+        command
     }
 
     /// Runs `millet`, which must succeed.
