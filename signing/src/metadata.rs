@@ -285,4 +285,15 @@ mod tests {
         assert_eq!(differing_hash(&of(&[&right, &wrong]), b"x"), Some("sha512"));
         assert_eq!(differing_hash(&of(&[&strange]), b"x"), Some("blake9"));
     }
+
+    #[test]
+    fn a_timestamp_describes_the_snapshot_and_nothing_else() {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let mut timestamp = Timestamp::new(1, now, now, MetaFile::of(1, b""));
+        assert!(timestamp.check().is_ok());
+        timestamp.meta.insert("targets.json".into(), MetaFile::of(1, b""));
+        assert!(matches!(timestamp.check(), Err(FormError::TimestampMeta)));
+        timestamp.meta.clear();
+        assert!(matches!(timestamp.check(), Err(FormError::TimestampMeta)));
+    }
 }

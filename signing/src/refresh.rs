@@ -194,10 +194,17 @@ impl Refresh {
     /// What to keep, now or after an error: write these files, remove all others, and write `root.json` last. In that
     /// order a loss of power cannot pair a new root with a timestamp that its rotation meant to delete (5.3.11).
     pub fn files(&self) -> Files {
-        let top_level = ["root.json", "timestamp.json", "snapshot.json"];
         let mut files = self.files.clone();
+        let chain_ended = !matches!(self.state, State::Root);
         for (name, bytes) in &self.cached {
-            if !matches!(self.state, State::Done) && !top_level.contains(&name.as_str()) {
+            let kept = match name.as_str() {
+                "root.json" => false,
+                // Once the chain has ended, they are among the files if they are still good. Until then they stay: a
+                // bad root that somebody offers must not take the bounds away that they set.
+                "timestamp.json" | "snapshot.json" => !chain_ended && !self.set.online_keys_rotated(),
+                _ => !matches!(self.state, State::Done),
+            };
+            if kept {
                 files.entry(name.clone()).or_insert_with(|| bytes.clone());
             }
         }

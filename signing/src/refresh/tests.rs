@@ -167,6 +167,29 @@ fn after_a_failure_a_new_root_is_kept_and_the_old_snapshot_too() {
 }
 
 #[test]
+fn a_bad_root_takes_nothing_away() {
+    let mut repository = Repository::new();
+    let files = repository.refresh(Files::new(), &ROLES).unwrap().files;
+    repository.published.insert("2.root.json".into(), b"{}".to_vec());
+    let (_, kept) = repository.refresh(files.clone(), &ROLES).unwrap_err();
+    assert_eq!(kept, files);
+    // An expired one neither, unless it really rotates the keys.
+    for rotate in [false, true] {
+        repository.root = repository.root.next(now());
+        repository.root.version = 2;
+        if rotate {
+            let keys = [key(21), key(23)].map(|key| key.public_key().clone());
+            repository.root.set_role("snapshot", &keys, 1).unwrap();
+        }
+        repository.publish_root();
+        let (error, kept) = repository.refresh(files.clone(), &ROLES).unwrap_err();
+        assert!(matches!(error, TrustError::Expired { .. }), "{error}");
+        assert_eq!(kept.contains_key("timestamp.json"), !rotate);
+        assert_eq!(kept.contains_key("snapshot.json"), !rotate);
+    }
+}
+
+#[test]
 fn a_long_root_chain_is_followed_and_an_endless_one_is_not() {
     let mut repository = Repository::new();
     for seed in 50..60 {

@@ -166,6 +166,19 @@ fn listed_lengths_hashes_and_versions_hold() {
     assert!(matches!(&refused, TrustError::Version { role, expected: 2, actual: 1 } if role == "targets"));
 }
 
+#[test]
+fn a_snapshot_is_the_version_that_the_timestamp_names() {
+    let mut repository = Repository::new();
+    let mut listed = repository.timestamp.snapshot().unwrap().clone();
+    (listed.version, listed.hashes, listed.length) = (2, None, None);
+    repository.timestamp = crate::metadata::Timestamp::new(2, now(), repository.timestamp.expires, listed);
+    repository.publish_timestamp();
+    let bytes = repository.published["1.snapshot.json"].clone();
+    repository.published.insert("2.snapshot.json".into(), bytes);
+    let refused = error(&repository, Files::new());
+    assert!(matches!(&refused, TrustError::Version { role, expected: 2, actual: 1 } if role == "snapshot"));
+}
+
 /// A driver that ignores the length it was told still gets no further.
 fn error_of_long(repository: &Repository) -> TrustError {
     let mut set = TrustedSet::new(&repository.first_root(), Limits::default(), now()).unwrap();
@@ -256,13 +269,19 @@ fn the_search_is_in_pre_order_and_ends_at_a_terminating_role() {
         }
     };
     assert_eq!(role_of(&repository).as_deref(), Some("builds.rubik"));
-    repository.targets.delegations.as_mut().unwrap().roles[0].terminating = true;
-    repository.publish();
+    let terminating = |repository: &mut Repository, terminating| {
+        repository.targets.delegations.as_mut().unwrap().roles[0].terminating = terminating;
+        repository.publish();
+    };
+    terminating(&mut repository, true);
     assert_eq!(role_of(&repository), None);
+    // When both name it, the first is heard.
     let cube = &mut repository.roles.get_mut("builds.cube").unwrap().0;
     cube.targets.insert(TARGET.into(), TargetFile::of(b"cube's"));
-    repository.publish();
-    assert_eq!(role_of(&repository).as_deref(), Some("builds.cube"));
+    for first_ends in [true, false] {
+        terminating(&mut repository, first_ends);
+        assert_eq!(role_of(&repository).as_deref(), Some("builds.cube"));
+    }
 }
 
 #[test]
