@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::document::{Document, sign_builds};
 use crate::edge::Edge;
 use crate::output;
-use crate::publish::check_growth;
+use crate::publish::{check_epoch, check_growth};
 use crate::repository::Repository;
 use crate::selection::Selection;
 
@@ -85,6 +85,7 @@ fn promoted(
     for channel in &args.channels {
         if !manifest.channels.contains(channel) {
             check_growth(&builds, manifest.sequence, channel)?;
+            check_epoch(&builds, manifest.data_epoch, std::slice::from_ref(channel))?;
             manifest.channels.push(channel.clone());
         }
     }

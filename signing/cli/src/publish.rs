@@ -26,7 +26,7 @@ use crate::progress::Meter;
 use crate::repository::Repository;
 use crate::selection::Selection;
 
-pub use decide::check_growth;
+pub use decide::{check_epoch, check_growth};
 use make::Made;
 
 /// `millet publish`

@@ -171,7 +171,7 @@ fn a_snapshot_is_the_version_that_the_timestamp_names() {
     let mut repository = Repository::new();
     let mut listed = repository.timestamp.snapshot().unwrap().clone();
     (listed.version, listed.hashes, listed.length) = (2, None, None);
-    repository.timestamp = crate::metadata::Timestamp::new(2, now(), repository.timestamp.expires, listed);
+    repository.timestamp = metadata::Timestamp::new(2, now(), repository.timestamp.expires, listed);
     repository.publish_timestamp();
     let bytes = repository.published["1.snapshot.json"].clone();
     repository.published.insert("2.snapshot.json".into(), bytes);
