@@ -1,3 +1,5 @@
+//! Digests of image files.
+
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;

@@ -2,12 +2,14 @@
 //!
 //! - [`synthetic`] makes a week's images from a seed, with nothing but this crate.
 //! - [`debian`] makes a real pair from Debian packages.
+//! - [`fleet`] runs the shipped programs as processes, for the demo and the whole-way tests.
 //! - [`device`] is a folder with slots; [`bootloader`] boots it; [`selftest`] is its health check.
 
 pub mod bootloader;
 pub mod debian;
 pub mod device;
-mod digest;
+pub mod digest;
+pub mod fleet;
 mod image_folder;
 pub mod selftest;
 pub mod synthetic;

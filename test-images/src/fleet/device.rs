@@ -5,8 +5,8 @@ use std::process::{Child, Command, Stdio};
 use anyhow::{Context, Result};
 
 use super::measure::{self, Cost};
-use super::{Finished, Programs, run};
-use crate::bootloader;
+use super::Programs;
+use crate::{bootloader, device};
 use millet_protocol::Slot;
 
 /// A folder that behaves like a device with two slots, and the agent on it.
@@ -20,7 +20,7 @@ impl TestDevice {
     /// Makes a device whose slots fit `images` and whose slot a runs them.
     pub fn create(programs: &Programs, folder: &Path, images: &Path) -> Result<Self> {
         let device = Self { programs: programs.clone(), folder: folder.to_owned() };
-        device.test_images(&["device", "create"], &[Path::new("--images"), images])?;
+        device::create(folder, images, 0)?;
         device.flash(Slot::A, images)?;
         device.boot()?;
         Ok(device)
@@ -28,17 +28,7 @@ impl TestDevice {
 
     /// Writes images to a slot by hand and marks it good, as a person with a cable would.
     pub fn flash(&self, slot: Slot, images: &Path) -> Result<()> {
-        let slot = slot.to_string();
-        self.test_images(
-            &["device", "flash"],
-            &[Path::new("--slot"), Path::new(&slot), Path::new("--images"), images],
-        )?;
-        Ok(())
-    }
-
-    fn test_images(&self, verbs: &[&str], options: &[&Path]) -> Result<Finished> {
-        run(Command::new(&self.programs.test_images).args(verbs).arg(&self.folder).args(options), false)?
-            .success(&verbs.join(" "))
+        Ok(device::flash(&self.folder, slot, images)?)
     }
 
     /// Writes the agent's configuration. The root of trust is the workshop's first root, as the image ships it.

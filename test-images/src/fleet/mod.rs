@@ -12,4 +12,4 @@ mod workshop;
 pub use device::TestDevice;
 pub use programs::{Finished, Programs, drop_separator, run};
 pub use server::ServerProcess;
-pub use workshop::{Publish, Workshop, sha256};
+pub use workshop::{Publish, Workshop};

@@ -4,7 +4,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use millet_protocol::Sha256Digest;
 use millet_protocol::api::RolloutStatus;
 
 use super::{Finished, Programs, ServerProcess, run};
@@ -70,6 +69,7 @@ threshold = 2
 [models.{model}]
 keys = {builds}
 threshold = 1
+security_patch = "2026-11-05"
 "#,
             server = server.url(),
             root = uris("root", 3),
@@ -146,19 +146,5 @@ threshold = 1
             std::thread::sleep(Duration::from_millis(200));
         }
         bail!("the rollout of {build} to {channel} did not open within half an hour")
-    }
-}
-
-/// SHA-256 of a file.
-pub fn sha256(path: &Path) -> Result<Sha256Digest> {
-    use sha2::{Digest, Sha256};
-    let mut file = fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match std::io::Read::read(&mut file, &mut buffer)? {
-            0 => return Ok(Sha256Digest(hasher.finalize().into())),
-            length => hasher.update(&buffer[..length]),
-        }
     }
 }

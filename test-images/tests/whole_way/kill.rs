@@ -164,7 +164,7 @@ impl Killer {
 }
 
 fn world_slot_holds(world: &World, device: &TestDevice, slot: millet_protocol::Slot) {
-    use millet_test_images::fleet::sha256;
+    use millet_test_images::digest::of_file as sha256;
     for partition in ["boot", "system", "vendor"] {
         assert_eq!(
             sha256(&device.partition(partition, slot)).unwrap(),

@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use millet_protocol::Slot;
-use millet_test_images::fleet::{Programs, Publish, ServerProcess, TestDevice, Workshop, run, sha256};
+use millet_test_images::digest::of_file as sha256;
+use millet_test_images::fleet::{Programs, Publish, ServerProcess, TestDevice, Workshop, run};
 use tempfile::TempDir;
 
 pub const MODEL: &str = "rubik";

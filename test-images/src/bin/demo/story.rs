@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use millet_protocol::Slot;
 use millet_protocol::api::Builds;
 use millet_test_images::fleet::measure::{self, Cost};
-use millet_test_images::fleet::{Programs, Publish, ServerProcess, TestDevice, Workshop, run, sha256};
+use millet_test_images::digest::of_file as sha256;
+use millet_test_images::fleet::{Programs, Publish, ServerProcess, TestDevice, Workshop, run};
 
 use crate::images::{self, Images};
 use crate::{Arguments, Kind};
