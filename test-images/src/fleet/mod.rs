@@ -4,6 +4,7 @@
 //! exit codes and JSON, as any script would.
 
 mod device;
+/// What processes cost, by the kernel's accounts.
 pub mod measure;
 mod programs;
 mod server;

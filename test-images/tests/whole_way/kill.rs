@@ -4,7 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use millet_protocol::api::{DeltaJob, JobState};
-use millet_test_images::fleet::{ServerProcess, TestDevice, run};
+use millet_test_images::fleet::{ServerProcess, TestDevice};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 

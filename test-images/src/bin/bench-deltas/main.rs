@@ -53,7 +53,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
     }
     let scratch = tempfile::tempdir_in(&arguments.pair)?;
     let mut table = Table::new();
-    table.load_preset(ASCII_MARKDOWN).set_header([
+    table.load_style(ASCII_MARKDOWN).set_header([
         "partition",
         "image",
         "millet",

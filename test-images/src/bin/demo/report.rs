@@ -8,7 +8,7 @@ use crate::story::Outcome;
 /// Prints what the story measured and what it checked.
 pub fn print(outcome: &Outcome) {
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).set_header(["what", "bytes", "of full", "seconds", "peak memory"]);
+    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(["what", "bytes", "of full", "seconds", "peak memory"]);
     let bytes = |bytes: u64| HumanBytes(bytes).to_string();
     let share = |bytes: u64| format!("{:.1} %", bytes as f64 / outcome.full_bytes as f64 * 100.0);
     let cost = |cost: &Cost| [format!("{:.1}", cost.wall.as_secs_f64()), bytes(cost.peak_rss)];
