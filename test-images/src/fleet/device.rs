@@ -4,8 +4,8 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use super::measure::{self, Cost};
 use super::Programs;
+use super::measure::{self, Cost};
 use crate::{bootloader, device};
 use millet_protocol::Slot;
 
@@ -19,7 +19,10 @@ pub struct TestDevice {
 impl TestDevice {
     /// Makes a device whose slots fit `images` and whose slot a runs them.
     pub fn create(programs: &Programs, folder: &Path, images: &Path) -> Result<Self> {
-        let device = Self { programs: programs.clone(), folder: folder.to_owned() };
+        let device = Self {
+            programs: programs.clone(),
+            folder: folder.to_owned(),
+        };
         device::create(folder, images, 0)?;
         device.flash(Slot::A, images)?;
         device.boot()?;
@@ -36,7 +39,11 @@ impl TestDevice {
         fs::copy(root, self.folder.join("root.json"))
             .with_context(|| format!("cannot copy {}", root.display()))?;
         let folder = self.folder.canonicalize()?;
-        let selftest = [self.programs.test_images.as_path(), Path::new("selftest"), &folder];
+        let selftest = [
+            self.programs.test_images.as_path(),
+            Path::new("selftest"),
+            &folder,
+        ];
         let config = format!(
             r#"model = "{model}"
 channel = "{channel}"
@@ -79,7 +86,10 @@ timeout_seconds = 60
 
     /// The phase that the agent last wrote down.
     pub fn phase(&self) -> String {
-        fs::read_to_string(self.folder.join("state/phase")).unwrap_or_default().trim().to_owned()
+        fs::read_to_string(self.folder.join("state/phase"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
     }
 
     /// Switches the device on: the bootloader chooses a slot.

@@ -31,11 +31,19 @@ pub fn wait(child: &mut Child) -> Result<Cost> {
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    Ok(Cost { status, cpu, wall: now() - started, peak_rss })
+    Ok(Cost {
+        status,
+        cpu,
+        wall: now() - started,
+        peak_rss,
+    })
 }
 
 /// The clock that durations are measured with.
-#[expect(clippy::disallowed_methods, reason = "the edge: the harness's one look at a clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the edge: the harness's one look at a clock"
+)]
 pub fn now() -> Instant {
     Instant::now()
 }

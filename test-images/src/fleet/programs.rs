@@ -53,7 +53,11 @@ impl Programs {
     fn in_folder(folder: &Path) -> Result<Self> {
         let find = |name: &str| {
             let path = folder.join(name);
-            if path.is_file() { Ok(path) } else { bail!("{} is not there", path.display()) }
+            if path.is_file() {
+                Ok(path)
+            } else {
+                bail!("{} is not there", path.display())
+            }
         };
         Ok(Self {
             millet: find("millet")?,

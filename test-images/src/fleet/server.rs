@@ -28,7 +28,10 @@ impl ServerProcess {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot run {}", programs.server.display()))?;
-        let mut log = File::options().create(true).append(true).open(data.with_extension("log"))?;
+        let mut log = File::options()
+            .create(true)
+            .append(true)
+            .open(data.with_extension("log"))?;
         let stderr = child.stderr.take().context("the server has no stderr")?;
         let mut lines = BufReader::new(stderr).lines();
         let mut said = String::new();
@@ -43,7 +46,11 @@ impl ServerProcess {
                         let _ = writeln!(log, "{line}");
                     }
                 });
-                return Ok(Self { child, address, data: data.to_owned() });
+                return Ok(Self {
+                    child,
+                    address,
+                    data: data.to_owned(),
+                });
             }
             said.push_str(&line);
             said.push('\n');

@@ -43,13 +43,21 @@ impl Workshop {
         show: bool,
     ) -> Result<Self> {
         fs::create_dir_all(folder)?;
-        let workshop = Self { programs: programs.clone(), folder: folder.to_owned(), show };
-        let names = ["root1", "root2", "root3", "targets1", "targets2", "targets3", "builds1"];
+        let workshop = Self {
+            programs: programs.clone(),
+            folder: folder.to_owned(),
+            show,
+        };
+        let names = [
+            "root1", "root2", "root3", "targets1", "targets2", "targets3", "builds1",
+        ];
         for name in names {
             workshop.millet(&["key", "new", name, "--out", "keys"])?;
         }
         let uris = |role: &str, count: u32| {
-            let uris: Vec<_> = (1..=count).map(|index| format!("file:keys/{role}{index}.key")).collect();
+            let uris: Vec<_> = (1..=count)
+                .map(|index| format!("file:keys/{role}{index}.key"))
+                .collect();
             format!("{uris:?}")
         };
         fs::copy(server.data().join("publish.token"), folder.join("publish.token"))
@@ -89,7 +97,8 @@ security_patch = "2026-11-05"
 
     /// Runs `millet` in the workshop; anything but exit code 0 is an error with what it said.
     pub fn millet(&self, arguments: &[&str]) -> Result<Finished> {
-        self.try_millet(arguments)?.success(&format!("millet {}", arguments.join(" ")))
+        self.try_millet(arguments)?
+            .success(&format!("millet {}", arguments.join(" ")))
     }
 
     /// Runs `millet` in the workshop and returns how it ended.
@@ -124,7 +133,16 @@ security_patch = "2026-11-05"
     /// Opens a rollout to everyone at once and waits until devices can see it.
     pub fn roll_out(&self, model: &str, channel: &str, build: &str) -> Result<()> {
         self.millet(&[
-            "rollout", "start", "--model", model, "--channel", channel, "--build", build, "--over", "0",
+            "rollout",
+            "start",
+            "--model",
+            model,
+            "--channel",
+            channel,
+            "--build",
+            build,
+            "--over",
+            "0",
         ])?;
         self.wait_until_open(model, channel, build)
     }
@@ -134,7 +152,15 @@ security_patch = "2026-11-05"
         // Half an hour is far beyond the slowest delta that a release may take on two cores.
         for _ in 0..9_000 {
             let status = run(
-                &mut self.command(&["rollout", "status", "--json", "--model", model, "--channel", channel]),
+                &mut self.command(&[
+                    "rollout",
+                    "status",
+                    "--json",
+                    "--model",
+                    model,
+                    "--channel",
+                    channel,
+                ]),
                 false,
             )?
             .success("millet rollout status")?;

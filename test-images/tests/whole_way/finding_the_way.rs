@@ -39,7 +39,7 @@ fn a_device_flashed_with_an_image_nobody_signed_takes_the_full_payload() {
     let world = World::new();
     world.release(1);
     world.update_to(1);
-    world.device.flash(Slot::A, &world.images(9)).unwrap();
+    world.device.flash(Slot::A, &world.images(0)).unwrap();
     assert_eq!(world.device.boot().unwrap(), Slot::A);
     world.release(2);
     world.update_to(2);

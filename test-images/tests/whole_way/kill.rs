@@ -3,15 +3,24 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use millet_protocol::api::{DeltaJob, JobState};
-use millet_test_images::fleet::{ServerProcess, TestDevice};
+use millet_protocol::Slot;
+use millet_protocol::api::{JobState, Jobs};
+use millet_test_images::digest::of_file;
+use millet_test_images::fleet::{Programs, ServerProcess, TestDevice};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 use crate::world::{CHANNEL, MODEL, World, build, weekly};
 
-const AGENT_PHASES: [&str; 7] =
-    ["checking", "downloading", "writing", "verifying", "switching", "rebooting", "on-trial"];
+const AGENT_PHASES: [&str; 7] = [
+    "checking",
+    "downloading",
+    "writing",
+    "verifying",
+    "switching",
+    "rebooting",
+    "on-trial",
+];
 const SERVER_PHASES: [&str; 2] = ["publishing", "delta job"];
 
 /// Kills agents and the server at seeded random moments until every phase was hit; every round must end in a
@@ -20,7 +29,12 @@ const SERVER_PHASES: [&str; 2] = ["publishing", "delta job"];
 fn kill_at_every_phase() {
     let seed = seed();
     println!("seed {seed}");
-    let mut killer = Killer { random: ChaCha8Rng::seed_from_u64(seed), missing: BTreeSet::new(), round: 0 };
+    let mut killer = Killer {
+        random: ChaCha8Rng::seed_from_u64(seed),
+        missing: BTreeSet::new(),
+        round: 0,
+        week: 1,
+    };
     let mut world = World::new();
     killer.server_dies(&mut world);
     killer.agents_die(&world);
@@ -30,6 +44,7 @@ struct Killer {
     random: ChaCha8Rng,
     missing: BTreeSet<&'static str>,
     round: u32,
+    week: u32,
 }
 
 impl Killer {
@@ -37,10 +52,10 @@ impl Killer {
         world.release(1);
         world.update_to(1);
         self.missing = SERVER_PHASES.into();
-        let mut week = 1;
         while !self.missing.is_empty() {
             self.next_round();
-            week += 1;
+            self.week += 1;
+            let week = self.week;
             let (name, images) = (build(week), world.images(week));
             let weekly = weekly(&name, &images);
             let mut publishing = world
@@ -73,29 +88,36 @@ impl Killer {
             }
             world.workshop.roll_out(MODEL, CHANNEL, &name).unwrap();
             world.update_to(week);
-            assert_eq!(world.status()["payload"], "delta", "a job that was cut off must be done again");
+            assert_eq!(
+                world.status()["payload"],
+                "delta",
+                "a job that was cut off must be done again"
+            );
         }
     }
 
     fn agents_die(&mut self, world: &World) {
-        world.release(100);
-        world.release(101);
+        // The server has published up to `week`; devices come from it to the next.
+        let (older, newer) = (self.week, self.week + 1);
+        world.release(newer);
         self.missing = AGENT_PHASES.into();
         while !self.missing.is_empty() {
             self.next_round();
             // By turns a device that nobody knows, which takes the full payload, and one that takes the delta.
-            let runs = world.images(if self.round.is_multiple_of(2) { 0 } else { 100 });
+            let runs = world.images(if self.round.is_multiple_of(2) { 0 } else { older });
             let folder = world.folder.path().join(format!("device{}", self.round));
             let device = TestDevice::create(&world.programs, &folder, &runs).unwrap();
-            device.configure(&world.server.url(), &world.workshop.first_root(), MODEL, CHANNEL).unwrap();
+            device
+                .configure(&world.server.url(), &world.workshop.first_root(), MODEL, CHANNEL)
+                .unwrap();
             let slot = self.survive(&device);
-            world_slot_holds(world, &device, slot);
+            slot_holds(&device, slot, &world.images(newer));
             std::fs::remove_dir_all(&folder).unwrap();
         }
     }
 
     /// Lets one device update, killing it up to twice, and returns the slot that it confirmed.
-    fn survive(&mut self, device: &TestDevice) -> millet_protocol::Slot {
+    fn survive(&mut self, device: &TestDevice) -> Slot {
         let mut kills = 2;
         let mut slot = None;
         for _ in 0..20 {
@@ -142,7 +164,7 @@ impl Killer {
         true
     }
 
-    fn restart(&mut self, server: &mut ServerProcess, programs: &millet_test_images::fleet::Programs) {
+    fn restart(&mut self, server: &mut ServerProcess, programs: &Programs) {
         server.kill().unwrap();
         let (data, address) = (server.data().to_owned(), server.address().to_owned());
         *server = ServerProcess::start(programs, &data, &address).unwrap();
@@ -163,28 +185,34 @@ impl Killer {
     }
 }
 
-fn world_slot_holds(world: &World, device: &TestDevice, slot: millet_protocol::Slot) {
-    use millet_test_images::digest::of_file as sha256;
+fn slot_holds(device: &TestDevice, slot: Slot, images: &Path) {
     for partition in ["boot", "system", "vendor"] {
+        let image = images.join(format!("{partition}.img"));
         assert_eq!(
-            sha256(&device.partition(partition, slot)).unwrap(),
-            sha256(&world.images(101).join(format!("{partition}.img"))).unwrap(),
-            "{partition} in slot {slot}"
+            of_file(&device.partition(partition, slot)).unwrap(),
+            of_file(&image).unwrap(),
+            "{partition}"
         );
     }
 }
 
 fn job(world: &World, week: u32) -> Option<JobState> {
-    let jobs = ureq::get(format!("{}/api/v1/jobs", world.server.url())).call().ok()?.body_mut().read_to_string().ok()?;
-    let jobs: serde_json::Value = serde_json::from_str(&jobs).ok()?;
-    let jobs: Vec<DeltaJob> = serde_json::from_value(jobs["jobs"].clone()).ok()?;
-    jobs.iter().find(|job| job.to.as_str() == build(week)).map(|job| job.state)
+    let mut answer = ureq::get(format!("{}/api/v1/jobs", world.server.url()))
+        .call()
+        .ok()?;
+    let jobs: Jobs = answer.body_mut().read_json().ok()?;
+    jobs.jobs
+        .iter()
+        .find(|job| job.to.as_str() == build(week))
+        .map(|job| job.state)
 }
 
 /// How often the server's log says that something was sent to it.
 fn uploads(data: &Path) -> usize {
     let log = std::fs::read_to_string(data.with_extension("log")).unwrap_or_default();
-    log.lines().filter(|line| line.contains("/api/v1/blobs/") || line.contains("/api/v1/publications")).count()
+    log.lines()
+        .filter(|line| line.contains("/api/v1/blobs/") || line.contains("/api/v1/publications"))
+        .count()
 }
 
 fn ended(child: &mut Child) -> bool {
@@ -204,5 +232,8 @@ fn wait_until(mut ready: impl FnMut() -> bool) {
 /// The seed of the run: `MILLET_KILL_SEED`, or a fixed one.
 #[expect(clippy::disallowed_methods, reason = "a test's own configuration")]
 fn seed() -> u64 {
-    std::env::var("MILLET_KILL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(2026)
+    std::env::var("MILLET_KILL_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or(2026)
 }

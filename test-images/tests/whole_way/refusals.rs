@@ -10,27 +10,89 @@ fn a_release_engineer_hears_what_is_wrong_and_nothing_is_published() {
     world.publish(1);
 
     let (name, images) = (build(1), world.images(2));
-    let said = refused(&world, &["publish", "--model", MODEL, "--build", &name, "--channel", CHANNEL], &images);
+    let said = refused(
+        &world,
+        &[
+            "publish",
+            "--model",
+            MODEL,
+            "--build",
+            &name,
+            "--channel",
+            CHANNEL,
+        ],
+        &images,
+    );
     assert!(said.contains(&name), "a name published twice: {said}");
 
     let name = build(2);
-    let low = ["publish", "--model", MODEL, "--build", &name, "--channel", CHANNEL, "--sequence", "197001001"];
+    let low = [
+        "publish",
+        "--model",
+        MODEL,
+        "--build",
+        &name,
+        "--channel",
+        CHANNEL,
+        "--sequence",
+        "197001001",
+    ];
     let said = refused(&world, &low, &images);
-    assert!(said.contains("197001001"), "a sequence that does not grow: {said}");
+    assert!(
+        said.contains("197001001"),
+        "a sequence that does not grow: {said}"
+    );
 
     let odd = world.folder.path().join("odd");
     copy(&images, &odd);
-    fs::OpenOptions::new().append(true).open(odd.join("boot.img")).unwrap().set_len(8_193).unwrap();
-    let said = refused(&world, &["publish", "--model", MODEL, "--build", &name, "--channel", CHANNEL], &odd);
-    assert!(said.contains("boot.img") && said.contains("4096") && said.contains("8193"), "{said}");
+    fs::OpenOptions::new()
+        .append(true)
+        .open(odd.join("boot.img"))
+        .unwrap()
+        .set_len(8_193)
+        .unwrap();
+    let said = refused(
+        &world,
+        &[
+            "publish",
+            "--model",
+            MODEL,
+            "--build",
+            &name,
+            "--channel",
+            CHANNEL,
+        ],
+        &odd,
+    );
+    assert!(
+        said.contains("boot.img") && said.contains("4096") && said.contains("8193"),
+        "{said}"
+    );
 
     let unknown = world.folder.path().join("unknown");
     copy(&images, &unknown);
     fs::write(unknown.join("userdata.img"), vec![0; 4096]).unwrap();
-    let said = refused(&world, &["publish", "--model", MODEL, "--build", &name, "--channel", CHANNEL], &unknown);
-    assert!(said.contains("userdata"), "a partition that no build may hold: {said}");
+    let said = refused(
+        &world,
+        &[
+            "publish",
+            "--model",
+            MODEL,
+            "--build",
+            &name,
+            "--channel",
+            CHANNEL,
+        ],
+        &unknown,
+    );
+    assert!(
+        said.contains("userdata"),
+        "a partition that no build may hold: {said}"
+    );
 
-    let listed = ureq::get(format!("{}/api/v1/models/{MODEL}/builds", world.server.url())).call().unwrap();
+    let listed = ureq::get(format!("{}/api/v1/models/{MODEL}/builds", world.server.url()))
+        .call()
+        .unwrap();
     let listed: millet_protocol::api::Builds = listed.into_body().read_json().unwrap();
     assert_eq!(listed.builds.len(), 1, "only the first build is there");
 }
@@ -44,9 +106,16 @@ fn a_stolen_name_is_not_enough_without_the_key() {
     for file in ["builds1.key", "builds1.pub"] {
         fs::remove_file(workshop.join("keys").join(file)).unwrap();
     }
-    world.workshop.millet(&["key", "new", "builds1", "--out", "keys"]).unwrap();
+    world
+        .workshop
+        .millet(&["key", "new", "builds1", "--out", "keys"])
+        .unwrap();
     let (name, images) = (build(2), world.images(2));
-    let ended = run(&mut world.workshop.publish_command(&weekly(&name, &images)), false).unwrap();
+    let ended = run(
+        &mut world.workshop.publish_command(&weekly(&name, &images)),
+        false,
+    )
+    .unwrap();
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("builds.rubik"), "{}", ended.stderr);
 }
@@ -68,7 +137,10 @@ fn two_agents_on_one_state_directory_do_not_meet() {
     let said = refused.expect("the second agent was never refused");
     assert!(said.contains("state"), "{said}");
     world.device.run_once(false).unwrap();
-    assert!(world.device.reboot_requested(), "the first agent's work was not disturbed");
+    assert!(
+        world.device.reboot_requested(),
+        "the first agent's work was not disturbed"
+    );
 }
 
 #[test]
@@ -79,11 +151,19 @@ fn an_unreadable_configuration_names_line_and_column() {
     fs::write(&config, good.replace("channel = \"beta\"", "channel = beta")).unwrap();
     let ended = run(&mut world.device.agent(&["status"]), false).unwrap();
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("agent.toml") && ended.stderr.contains("line 2"), "{}", ended.stderr);
+    assert!(
+        ended.stderr.contains("agent.toml") && ended.stderr.contains("line 2"),
+        "{}",
+        ended.stderr
+    );
 }
 
 fn refused(world: &World, arguments: &[&str], images: &std::path::Path) -> String {
-    let ended = run(world.workshop.command(arguments).arg("--images").arg(images), false).unwrap();
+    let ended = run(
+        world.workshop.command(arguments).arg("--images").arg(images),
+        false,
+    )
+    .unwrap();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     ended.stderr
 }

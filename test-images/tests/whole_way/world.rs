@@ -27,8 +27,16 @@ impl World {
             Workshop::create(&programs, &folder.path().join("workshop"), &server, MODEL, false).unwrap();
         let factory = images(&programs, folder.path(), 0);
         let device = TestDevice::create(&programs, &folder.path().join("device"), &factory).unwrap();
-        device.configure(&server.url(), &workshop.first_root(), MODEL, CHANNEL).unwrap();
-        Self { folder, programs, server, workshop, device }
+        device
+            .configure(&server.url(), &workshop.first_root(), MODEL, CHANNEL)
+            .unwrap();
+        Self {
+            folder,
+            programs,
+            server,
+            workshop,
+            device,
+        }
     }
 
     /// The folder of a week's images, made at the first call.
@@ -51,7 +59,12 @@ impl World {
     /// Installs what is on offer, boots it, confirms it, and checks every byte of the slot.
     pub fn update_to(&self, week: u32) {
         let installed = self.device.run_once(false).unwrap();
-        assert_eq!(installed.status.code(), Some(11), "no reboot was asked for; phase {}", self.device.phase());
+        assert_eq!(
+            installed.status.code(),
+            Some(11),
+            "no reboot was asked for; phase {}",
+            self.device.phase()
+        );
         let slot = self.device.boot().unwrap();
         assert_eq!(self.device.run_once(false).unwrap().status.code(), Some(0));
         self.assert_slot_holds(slot, week);
@@ -61,7 +74,11 @@ impl World {
         for partition in ["boot", "system", "vendor"] {
             let image = self.images(week).join(format!("{partition}.img"));
             let written = self.device.partition(partition, slot);
-            assert_eq!(sha256(&image).unwrap(), sha256(&written).unwrap(), "{partition} in slot {slot}");
+            assert_eq!(
+                sha256(&image).unwrap(),
+                sha256(&written).unwrap(),
+                "{partition} in slot {slot}"
+            );
         }
     }
 
@@ -87,12 +104,25 @@ pub fn weekly<'a>(build: &'a str, images: &'a Path) -> Publish<'a> {
     }
 }
 
+/// Week 0 is what a device left the factory with: another seed's images, which no build has.
 fn images(programs: &Programs, folder: &Path, week: u32) -> PathBuf {
     let out = folder.join(format!("week{week}"));
+    let (seed, week) = if week == 0 { ("8", 1) } else { ("7", week) };
     if !out.is_dir() {
         let week = week.to_string();
         let mut command: Command = programs.test_images();
-        command.args(["synthetic", "--seed", "7", "--size", "6", "--week", &week, "--out"]).arg(&out);
+        command
+            .args([
+                "synthetic",
+                "--seed",
+                seed,
+                "--size",
+                "6",
+                "--week",
+                &week,
+                "--out",
+            ])
+            .arg(&out);
         run(&mut command, false).unwrap().success("synthetic").unwrap();
     }
     out

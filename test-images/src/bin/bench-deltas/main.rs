@@ -42,9 +42,12 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<()> {
-    run(Command::new(&arguments.python).args(["-c", "import hdiffpatch"]), false)?
-        .success("import hdiffpatch")
-        .context("install it with `pip install hdiffpatch`, or name another --python")?;
+    run(
+        Command::new(&arguments.python).args(["-c", "import hdiffpatch"]),
+        false,
+    )?
+    .success("import hdiffpatch")
+    .context("install it with `pip install hdiffpatch`, or name another --python")?;
     let programs = Programs::build(true)?;
     if !arguments.pair.join("newer/system.img").is_file() {
         let mut command = programs.test_images();
@@ -72,14 +75,28 @@ fn measure(arguments: &Arguments) -> Result<()> {
         eprintln!("{name} …");
         let file = format!("{name}.img");
         let (older, newer) = (scratch.path().join("older"), scratch.path().join("newer"));
-        let (old, new) = (alone(arguments, "older", &file, &older)?, alone(arguments, "newer", &file, &newer)?);
+        let (old, new) = (
+            alone(arguments, "older", &file, &older)?,
+            alone(arguments, "newer", &file, &newer)?,
+        );
         let (payload, patch) = (scratch.path().join("payload"), scratch.path().join("patch"));
         let mut ours = Command::new(&programs.millet);
-        ours.args(["payload", "delta", "--from"]).arg(&older).arg("--to").arg(&newer).arg("--out").arg(&payload);
+        ours.args(["payload", "delta", "--from"])
+            .arg(&older)
+            .arg("--to")
+            .arg(&newer)
+            .arg("--out")
+            .arg(&payload);
         let ours = cost(&mut ours)?;
         // No size is quoted of a payload that was not applied and hashed.
         let mut verify = Command::new(&programs.millet);
-        verify.args(["payload", "verify"]).arg(&payload).arg("--from").arg(&older).arg("--images").arg(&newer);
+        verify
+            .args(["payload", "verify"])
+            .arg(&payload)
+            .arg("--from")
+            .arg(&older)
+            .arg("--images")
+            .arg(&newer);
         run(&mut verify, false)?.success("millet payload verify")?;
         let mut theirs = Command::new(&arguments.python);
         let theirs = cost(theirs.args(["-c", HDIFFPATCH]).arg(&old).arg(&new).arg(&patch))?;
@@ -120,6 +137,11 @@ fn cost(command: &mut Command) -> Result<Cost> {
         .spawn()
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
     let cost = measure::wait(&mut child)?;
-    ensure!(cost.status.success(), "{} ended with {}", command.get_program().display(), cost.status);
+    ensure!(
+        cost.status.success(),
+        "{} ended with {}",
+        command.get_program().display(),
+        cost.status
+    );
     Ok(cost)
 }

@@ -25,7 +25,18 @@ pub fn prepare(programs: &Programs, arguments: &Arguments, dir: &Path) -> Result
             for week in ["1", "2", "3"] {
                 let out = dir.join(format!("week{week}"));
                 let mut command = programs.test_images();
-                command.args(["synthetic", "--seed", "2026", "--week", week, "--size", &size, "--out"]).arg(out);
+                command
+                    .args([
+                        "synthetic",
+                        "--seed",
+                        "2026",
+                        "--week",
+                        week,
+                        "--size",
+                        &size,
+                        "--out",
+                    ])
+                    .arg(out);
                 run(&mut command, true)?.success("millet-test-images synthetic")?;
             }
             (dir.join("week1"), dir.join("week2"), dir.join("week3"))
@@ -41,8 +52,12 @@ pub fn prepare(programs: &Programs, arguments: &Arguments, dir: &Path) -> Result
             (pair.join("older"), pair.join("newer"), pair.join("newer"))
         }
     };
-    let images =
-        Images { factory: dir.join("factory"), first, second, broken: dir.join("broken") };
+    let images = Images {
+        factory: dir.join("factory"),
+        first,
+        second,
+        broken: dir.join("broken"),
+    };
     // A factory image is one whose bytes no manifest names: the first week's with another line in build.prop.
     for (from, to) in [(&images.first, &images.factory), (&third, &images.broken)] {
         let mut command = programs.test_images();

@@ -8,7 +8,9 @@ use crate::story::Outcome;
 /// Prints what the story measured and what it checked.
 pub fn print(outcome: &Outcome) {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_header(["what", "bytes", "of full", "seconds", "peak memory"]);
+    table
+        .load_style(UTF8_HORIZONTAL_ONLY)
+        .set_header(["what", "bytes", "of full", "seconds", "peak memory"]);
     let bytes = |bytes: u64| HumanBytes(bytes).to_string();
     let share = |bytes: u64| format!("{:.1} %", bytes as f64 / outcome.full_bytes as f64 * 100.0);
     let cost = |cost: &Cost| [format!("{:.1}", cost.wall.as_secs_f64()), bytes(cost.peak_rss)];
@@ -16,7 +18,13 @@ pub fn print(outcome: &Outcome) {
     let [delta_seconds, delta_memory] = cost(&outcome.delta_install);
     let seconds = |duration: std::time::Duration| format!("{:.1}", duration.as_secs_f64());
     let none = String::new;
-    table.add_row(["images of one build".to_owned(), bytes(outcome.image_bytes), none(), none(), none()]);
+    table.add_row([
+        "images of one build".to_owned(),
+        bytes(outcome.image_bytes),
+        none(),
+        none(),
+        none(),
+    ]);
     table.add_row([
         "full payload, published".to_owned(),
         bytes(outcome.full_bytes),

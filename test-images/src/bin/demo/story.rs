@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use millet_protocol::Slot;
 use millet_protocol::api::Builds;
-use millet_test_images::fleet::measure::{self, Cost};
 use millet_test_images::digest::of_file as sha256;
+use millet_test_images::fleet::measure::{self, Cost};
 use millet_test_images::fleet::{Programs, Publish, ServerProcess, TestDevice, Workshop, run};
 
 use crate::images::{self, Images};
@@ -51,7 +51,13 @@ pub fn tell(arguments: &Arguments, dir: &Path) -> Result<(ServerProcess, Outcome
     let device = TestDevice::create(&programs, &dir.join("device"), &images.factory)?;
     device.configure(&server.url(), &workshop.first_root(), MODEL, CHANNEL)?;
     run(&mut device.agent(&["privacy", "on", "reports"]), false)?.success("millet-agent privacy on")?;
-    let mut told = Story { images, server, workshop, device, checked: Vec::new() };
+    let mut told = Story {
+        images,
+        server,
+        workshop,
+        device,
+        checked: Vec::new(),
+    };
     let outcome = told.three_weeks(arguments)?;
     Ok((told.server, outcome))
 }
@@ -66,22 +72,32 @@ struct Story {
 
 impl Story {
     fn three_weeks(&mut self, arguments: &Arguments) -> Result<Outcome> {
-        let (first, second, broken) =
-            (self.images.first.clone(), self.images.second.clone(), self.images.broken.clone());
+        let (first, second, broken) = (
+            self.images.first.clone(),
+            self.images.second.clone(),
+            self.images.broken.clone(),
+        );
         let notes = match arguments.images {
             Kind::Synthetic => "A synthetic week: binaries rebuilt, resources changed, files moved.",
             Kind::Debian => "Security updates of a real Debian week.",
         };
 
         say(&format!("week 1: {FIRST} is published and rolled out"));
-        self.publish(FIRST, &first, notes, &["calls=Call log: Missed calls are grouped by caller."])?;
+        self.publish(
+            FIRST,
+            &first,
+            notes,
+            &["calls=Call log: Missed calls are grouped by caller."],
+        )?;
         self.workshop.roll_out(MODEL, CHANNEL, FIRST)?;
         say("the device runs a factory image that nobody signed: a full payload");
         let full_install = self.install()?;
         self.boots_into(Slot::B, &first, FIRST)?;
         self.confirms(FIRST)?;
 
-        say(&format!("week 2: {SECOND} is published; the server makes the delta"));
+        say(&format!(
+            "week 2: {SECOND} is published; the server makes the delta"
+        ));
         let started = measure::now();
         self.publish(
             SECOND,
@@ -107,11 +123,21 @@ impl Story {
         self.install()?;
         ensure!(self.device.boot()? == Slot::B, "the device did not try {THIRD}");
         let trial = self.device.run_once(true)?;
-        ensure!(trial.status.code() == Some(11), "the agent did not go back: {:?}", trial.status);
+        ensure!(
+            trial.status.code() == Some(11),
+            "the agent did not go back: {:?}",
+            trial.status
+        );
         self.boots_into(Slot::A, &second, SECOND)?;
         let settled = self.device.run_once(true)?;
-        ensure!(settled.status.code() == Some(0), "the agent did not settle: {:?}", settled.status);
-        self.checked.push(format!("{THIRD} failed its health check; the device went back to {SECOND} by itself"));
+        ensure!(
+            settled.status.code() == Some(0),
+            "the agent did not settle: {:?}",
+            settled.status
+        );
+        self.checked.push(format!(
+            "{THIRD} failed its health check; the device went back to {SECOND} by itself"
+        ));
 
         say("the owner answers");
         let text = "Night mode is lovely; the clock widget jumps once at sunset.";
@@ -120,7 +146,11 @@ impl Story {
         self.page_shows(&[SECOND, "Night mode", text])?;
 
         let builds = format!("{}/api/v1/models/{MODEL}/builds", self.server.url());
-        let builds: Builds = ureq::get(&builds).call().context("cannot list the builds")?.body_mut().read_json()?;
+        let builds: Builds = ureq::get(&builds)
+            .call()
+            .context("cannot list the builds")?
+            .body_mut()
+            .read_json()?;
         let summary = builds
             .builds
             .iter()
@@ -130,7 +160,9 @@ impl Story {
         Ok(Outcome {
             image_bytes: folder_bytes(&second)?,
             full_bytes: summary.payload_size,
-            delta_bytes: delta.and_then(|job| job.size).context("the server lists no delta")?,
+            delta_bytes: delta
+                .and_then(|job| job.size)
+                .context("the server lists no delta")?,
             publish,
             delta_made,
             full_install,
@@ -140,13 +172,27 @@ impl Story {
     }
 
     fn publish(&self, build: &str, images: &Path, notes: &str, entries: &[&str]) -> Result<()> {
-        self.workshop.publish(&Publish { model: MODEL, build, images, channel: CHANNEL, entries, notes })
+        self.workshop.publish(&Publish {
+            model: MODEL,
+            build,
+            images,
+            channel: CHANNEL,
+            entries,
+            notes,
+        })
     }
 
     fn install(&self) -> Result<Cost> {
         let cost = self.device.run_once(true)?;
-        ensure!(cost.status.code() == Some(11), "the agent asked for no reboot: {:?}", cost.status);
-        ensure!(self.device.reboot_requested(), "the agent's reboot command did not run");
+        ensure!(
+            cost.status.code() == Some(11),
+            "the agent asked for no reboot: {:?}",
+            cost.status
+        );
+        ensure!(
+            self.device.reboot_requested(),
+            "the agent's reboot command did not run"
+        );
         Ok(cost)
     }
 
@@ -156,7 +202,9 @@ impl Story {
         let mut partitions = Vec::new();
         for image in fs::read_dir(images)? {
             let path = image?.path();
-            let Some(name) = path.file_stem().and_then(|name| name.to_str()) else { continue };
+            let Some(name) = path.file_stem().and_then(|name| name.to_str()) else {
+                continue;
+            };
             if path.extension().is_none_or(|extension| extension != "img") {
                 continue;
             }
@@ -176,8 +224,13 @@ impl Story {
 
     fn confirms(&mut self, build: &str) -> Result<()> {
         let cost = self.device.run_once(true)?;
-        ensure!(cost.status.code() == Some(0), "{build} was not confirmed: {:?}", cost.status);
-        self.checked.push(format!("{build} passed its health check and was confirmed"));
+        ensure!(
+            cost.status.code() == Some(0),
+            "{build} was not confirmed: {:?}",
+            cost.status
+        );
+        self.checked
+            .push(format!("{build} passed its health check and was confirmed"));
         Ok(())
     }
 
@@ -190,7 +243,8 @@ impl Story {
         for text in texts {
             ensure!(page.contains(text), "the page does not show {text:?}");
         }
-        self.checked.push("the page shows the build, its entries, the vote and the feedback".to_owned());
+        self.checked
+            .push("the page shows the build, its entries, the vote and the feedback".to_owned());
         Ok(())
     }
 }
@@ -199,7 +253,11 @@ fn folder_bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.path().extension().is_some_and(|extension| extension == "img") {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "img")
+        {
             bytes += entry.metadata()?.len();
         }
     }
