@@ -3,8 +3,8 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use millet_protocol::Slot;
 use millet_protocol::api::{JobState, Jobs};
+use millet_protocol::{PayloadKind, Slot};
 use millet_test_images::digest::of_file;
 use millet_test_images::fleet::{Programs, ServerProcess, TestDevice};
 use rand_chacha::ChaCha8Rng;

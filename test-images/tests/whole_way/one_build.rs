@@ -1,6 +1,6 @@
-use millet_protocol::Outcome;
 use millet_protocol::Slot;
 use millet_protocol::api::{Ballots, FeedbackList, RolloutStatus};
+use millet_protocol::{Outcome, PayloadKind};
 use millet_test_images::fleet::run;
 
 use crate::world::{CHANNEL, MODEL, World, build};
@@ -14,11 +14,9 @@ fn a_build_travels_from_image_to_confirmed_boot_and_comes_back_as_feedback() {
         .success("privacy")
         .unwrap();
     world.release(1);
-    world.update_to(1);
+    assert_eq!(world.update_to(1), PayloadKind::Full);
     world.release(2);
-    world.update_to(2);
-    let deltas = read(&world, &format!("/api/v1/models/{MODEL}/builds"));
-    assert!(deltas.contains("\"done\""), "{deltas}");
+    assert_eq!(world.update_to(2), PayloadKind::Delta);
 
     run(
         &mut device.agent(&["feedback", "The clock jumps.", "--yes"]),

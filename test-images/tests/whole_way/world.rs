@@ -1,7 +1,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use millet_protocol::Slot;
+use millet_protocol::{PayloadKind, Slot};
 use millet_test_images::digest::of_file as sha256;
 use millet_test_images::fleet::{Programs, Publish, ServerProcess, TestDevice, Workshop, run};
 use tempfile::TempDir;
@@ -56,8 +56,8 @@ impl World {
         self.workshop.roll_out(MODEL, CHANNEL, &build).unwrap();
     }
 
-    /// Installs what is on offer, boots it, confirms it, and checks every byte of the slot.
-    pub fn update_to(&self, week: u32) {
+    /// Installs what is on offer, boots it, confirms it, checks every byte of the slot, and says which payload it was.
+    pub fn update_to(&self, week: u32) -> PayloadKind {
         let installed = self.device.run_once(false).unwrap();
         assert_eq!(
             installed.status.code(),
@@ -65,9 +65,12 @@ impl World {
             "no reboot was asked for; phase {}",
             self.device.phase()
         );
+        let payload = serde_json::from_value(self.status()["update"]["payload"].clone()).unwrap();
         let slot = self.device.boot().unwrap();
         assert_eq!(self.device.run_once(false).unwrap().status.code(), Some(0));
         self.assert_slot_holds(slot, week);
+        assert_eq!(self.status()["running"], build(week));
+        payload
     }
 
     pub fn assert_slot_holds(&self, slot: Slot, week: u32) {
