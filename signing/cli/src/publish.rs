@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use jiff::civil::Date;
 use millet_protocol::api::{Publication, Published};
-use millet_protocol::{Build, Channel, Entry, Sequence, targets};
+use millet_protocol::{Build, BuildManifest, Channel, Entry, Sequence, targets};
 use serde::Serialize;
 
 use crate::client::Client;
@@ -28,6 +28,7 @@ use crate::selection::Selection;
 
 pub use decide::{check_epoch, check_growth};
 use make::Made;
+use plan::Planned;
 
 /// `millet publish`
 #[derive(clap::Args)]
@@ -96,15 +97,14 @@ struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    fn of(made: &'a Made<'_>, published: bool) -> Self {
-        let manifest = &made.manifest;
+    fn of(manifest: &'a BuildManifest, payload_size: u64, published: bool) -> Self {
         Self {
             model: manifest.model.as_str(),
             build: manifest.build.as_str(),
             train: manifest.train.to_string(),
             sequence: manifest.sequence,
             channels: manifest.channels.iter().map(Channel::as_str).collect(),
-            payload_size: made.payload.length,
+            payload_size,
             published,
         }
     }
@@ -114,14 +114,36 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     let models = args.selection.models(config)?;
     let client = Client::new(config)?;
     let repository = Repository::refresh(config, &client, edge, &models)?;
-    let plans: Vec<_> = models
-        .iter()
-        .map(|model| plan::plan(args, config, edge, &repository, model))
-        .collect::<Result<_, _>>()?;
+    let mut plans = Vec::new();
+    let mut there = Vec::new();
+    for model in &models {
+        match plan::plan(args, config, edge, &repository, model)? {
+            Planned::New(plan) => plans.push(plan),
+            Planned::There(manifest) => {
+                output::say(&format!(
+                    "{model}: {} is published already, from these images",
+                    args.build
+                ));
+                there.push(manifest);
+            }
+        }
+    }
     let made: Vec<_> = plans
         .into_iter()
         .map(|plan| make::make(plan, args, edge))
         .collect::<Result<_, _>>()?;
+    let mut lines = Vec::new();
+    for manifest in &there {
+        let payload = repository.set().target(&manifest.payload.path);
+        lines.push(Line::of(
+            manifest,
+            payload.map_or(0, |payload| payload.length),
+            true,
+        ));
+    }
+    for made in &made {
+        lines.push(Line::of(&made.manifest, made.payload.length, !args.dry_run));
+    }
     let mut metadata = BTreeMap::new();
     for made in &made {
         let model = &made.manifest.model;
@@ -131,7 +153,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         );
     }
     if args.dry_run {
-        report(args, &made)?;
+        report(args, &lines)?;
         output::say("dry run: payloads were made, tried and signed for, and nothing was uploaded");
         output::next("the same command without --dry-run");
         return Ok(());
@@ -139,9 +161,10 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     for made in &made {
         upload(&client, edge, made)?;
     }
-    let published = client.publish(&Publication { metadata })?;
-    report(args, &made)?;
-    say_jobs(&published);
+    if !metadata.is_empty() {
+        say_jobs(&client.publish(&Publication { metadata })?);
+    }
+    report(args, &lines)?;
     for model in &models {
         for channel in &args.channels {
             output::next(&format!(
@@ -165,14 +188,13 @@ fn upload(client: &Client, edge: &Edge, made: &Made<'_>) -> anyhow::Result<()> {
     made.document.upload(client, edge)
 }
 
-fn report(args: &Args, made: &[Made<'_>]) -> anyhow::Result<()> {
-    let lines: Vec<Line<'_>> = made.iter().map(|made| Line::of(made, !args.dry_run)).collect();
+fn report(args: &Args, lines: &[Line<'_>]) -> anyhow::Result<()> {
     if args.json {
         return output::print_json(&lines);
     }
     let mut table = output::columns();
     table.set_header(["model", "build", "train", "sequence", "channels", "payload"]);
-    for line in &lines {
+    for line in lines {
         table.add_row([
             line.model.to_owned(),
             line.build.to_owned(),

@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use jiff::civil::Date;
-use millet_protocol::{BuildManifest, Channel, Entry, Model, Requires, Sequence, Train};
+use millet_payload::{ReadAt, hash};
+use millet_protocol::{BLOCK_SIZE, BuildManifest, Channel, Entry, Model, Requires, Sequence, Train};
 
 use super::{Args, decide};
 use crate::config::{Config, ModelConfig};
@@ -11,6 +12,14 @@ use crate::edge::Edge;
 use crate::images::Images;
 use crate::repository::Repository;
 use crate::{Usage, notes, output};
+
+/// What there is to do for one model.
+pub enum Planned {
+    /// A build to make.
+    New(Plan),
+    /// The build is published already, from these very images: an earlier run of the same command came that far.
+    There(BuildManifest),
+}
 
 /// A build before there is a payload: everything about it has been agreed to.
 pub struct Plan {
@@ -34,7 +43,7 @@ pub fn plan(
     edge: &Edge,
     repository: &Repository<'_>,
     model: &Model,
-) -> anyhow::Result<Plan> {
+) -> anyhow::Result<Planned> {
     decide_for(args, config, edge, repository, model)
         .with_context(|| format!("{model} {} cannot be published", args.build))
 }
@@ -45,21 +54,28 @@ fn decide_for(
     edge: &Edge,
     repository: &Repository<'_>,
     model: &Model,
-) -> anyhow::Result<Plan> {
+) -> anyhow::Result<Planned> {
     let model_config = config.model(model)?;
     let builds = repository.builds(model)?;
-    if let Some(taken) = builds.iter().find(|build| build.build == args.build) {
-        bail!(
-            "{} is published already, with sequence {}: a name is used once",
-            taken.build,
-            taken.sequence
-        );
-    }
-    trusted_builds_keys(config, repository, model)?;
-    let (train, sequence) = decide::sequence(&builds, args.sequence, edge.now, &config.time_zone)?;
     let mut channels = args.channels.clone();
     channels.sort();
     channels.dedup();
+    let images = Images::open(
+        &images_folder(args, config, model_config, model)?,
+        args.making.pad,
+    )?;
+    if let Some(taken) = builds.iter().find(|build| build.build == args.build) {
+        if !is_same(taken, args, &channels, &images)? {
+            bail!(
+                "{} is published already, with sequence {} and other content: a name is used once",
+                taken.build,
+                taken.sequence
+            );
+        }
+        return Ok(Planned::There(taken.clone()));
+    }
+    trusted_builds_keys(config, repository, model)?;
+    let (train, sequence) = decide::sequence(&builds, args.sequence, edge.now, &config.time_zone)?;
     for channel in &channels {
         decide::check_growth(&builds, sequence, channel)?;
     }
@@ -75,14 +91,10 @@ fn decide_for(
         bail!("--floor is above the build's own sequence {sequence}");
     }
     let security_patch = security_patch(args, model_config, newest)?;
-    let images = Images::open(
-        &images_folder(args, config, model_config, model)?,
-        args.making.pad,
-    )?;
     if !args.partitions_changed {
         decide::check_partitions(&builds, images.names())?;
     }
-    Ok(Plan {
+    Ok(Planned::New(Plan {
         model: model.clone(),
         train,
         sequence,
@@ -96,7 +108,36 @@ fn decide_for(
         notes: args.notes.as_deref().map(notes::read).transpose()?,
         entries: args.entries.clone(),
         images,
-    })
+    }))
+}
+
+/// Whether a published build is what this command would publish: same images, same channels, same sequence if named.
+fn is_same(
+    published: &BuildManifest,
+    args: &Args,
+    channels: &[Channel],
+    images: &Images,
+) -> anyhow::Result<bool> {
+    let allowed = channels
+        .iter()
+        .all(|channel| published.channels.contains(channel));
+    let numbered = args
+        .sequence
+        .is_none_or(|sequence| published.sequence == Sequence(sequence));
+    let named = images
+        .names()
+        .eq(published.partitions.iter().map(|partition| &partition.name));
+    if !(allowed && numbered && named) {
+        return Ok(false);
+    }
+    for partition in &published.partitions {
+        let file = images.get(&partition.name)?;
+        let size = ReadAt::size(file)?.next_multiple_of(BLOCK_SIZE);
+        if size != partition.size || hash(file, size, &mut |_| ())? != partition.sha256 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn security_patch(
