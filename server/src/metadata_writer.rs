@@ -77,7 +77,11 @@ pub struct Turn<'a> {
 }
 
 const LEASE: &str = "metadata";
-const LEASE_TIME: SignedDuration = SignedDuration::from_secs(60);
+/// A turn takes a second; a process that has died in one holds up the others for so long.
+const LEASE_TIME: SignedDuration = SignedDuration::from_secs(30);
+/// Looked at so often and so many times, a dead process's lease has run out.
+const WAIT: Duration = Duration::from_millis(200);
+const WAITS: u32 = 200;
 
 impl MetadataWriter {
     /// A writer that is called `holder` among the processes of a database.
@@ -105,7 +109,7 @@ impl MetadataWriter {
     /// Waits for the turn to write.
     pub async fn begin(&self) -> Result<Turn<'_>, WriteError> {
         let guard = self.turn.lock().await;
-        for _ in 0..50 {
+        for _ in 0..WAITS {
             let now = self.clock.now();
             let until = now.saturating_add(LEASE_TIME).unwrap_or(now);
             if let Some(fence) = self.store.take_lease(LEASE, &self.holder, now, until).await? {
@@ -118,7 +122,7 @@ impl MetadataWriter {
                     now,
                 });
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(WAIT).await;
         }
         Err(WriteError::Busy)
     }
@@ -176,11 +180,9 @@ impl Turn<'_> {
             let timestamp = self.sign_timestamp(&files)?;
             commit.files.push(timestamp);
         }
-        let now = self.writer.clock.now();
-        let until = now.saturating_add(LEASE_TIME).unwrap_or(now);
         self.writer
             .store
-            .commit(LEASE, self.fence, until, now, &commit)
+            .commit(LEASE, self.fence, self.writer.clock.now(), &commit)
             .await?;
         Ok(snapshot_version)
     }

@@ -40,18 +40,20 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    let zone = zone(arguments.zone.as_deref())?;
+    let listener = TcpListener::bind(arguments.listen)
+        .await
+        .with_context(|| format!("listen on {}", arguments.listen))?;
+    let address = listener.local_addr().context("ask for the address")?;
+    // After the address is ours, so that a start that fails on it makes nothing.
     let server = Server::open(Config {
         data: arguments.data.clone(),
-        zone: zone(arguments.zone.as_deref())?,
+        zone,
         clock: clock(),
         random: random(),
     })
     .await?;
     introduce(&server, &arguments);
-    let listener = TcpListener::bind(arguments.listen)
-        .await
-        .with_context(|| format!("listen on {}", arguments.listen))?;
-    let address = listener.local_addr().context("ask for the address")?;
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     eprintln!("listening on http://{address}");

@@ -8,6 +8,7 @@ use axum::Router;
 use jiff::tz::TimeZone;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+use tower_http::trace::TraceLayer;
 
 use crate::deltas::{Worker, chain};
 use crate::edge::{Clock, Random};
@@ -176,6 +177,7 @@ impl Server {
             .merge(api::health_routes())
             .nest("/repo", repo::routes())
             .fallback(api::not_found)
+            .layer(TraceLayer::new_for_http())
             .with_state(self.state.clone())
     }
 

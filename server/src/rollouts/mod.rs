@@ -291,7 +291,9 @@ pub async fn tick(writer: &MetadataWriter, store: &Store) -> Result<(), DriveErr
             continue;
         };
         step.take(&mut row, turn.now);
-        tracing::info!(model = %row.model, channel = %row.channel, build = %row.build, "the rollout moved on");
+        let share = row.ramp.last().map_or(0.0, |last| last.percent);
+        let stage = status::stage_word(row.stage);
+        tracing::info!(model = %row.model, channel = %row.channel, build = %row.build, stage, share, "the rollout moved on");
         save(turn, row).await?;
     }
     Ok(())

@@ -70,7 +70,8 @@ pub async fn facts(store: &Store, row: &RolloutRow, now: Timestamp) -> Result<Fa
             facts.forecast = forecast(&row.plan(), &row.ramp, now);
             if let Decision::Hold(hold) = next(&row.plan(), &Guard::default(), &row.ramp, &evidence, now) {
                 facts.hold = Some(hold);
-                facts.waiting_for = (hold != Hold::Everyone).then(|| hold.to_string());
+                let on_its_way = matches!(hold, Hold::Everyone | Hold::Climbing { .. });
+                facts.waiting_for = (!on_its_way).then(|| hold.to_string());
             }
         }
         RolloutStage::Open(_) => {}

@@ -41,19 +41,18 @@ pub struct TargetRow {
 const OPERATION: &str = "commit a change of the repository";
 
 impl Store {
-    /// Writes a change, whole or not at all. [`StoreError::Fenced`] when `fence` of the lease `name` is no longer ours.
+    /// Writes a change, whole or not at all, and gives the lease `name` back. [`StoreError::Fenced`] when `fence` is no
+    /// longer ours.
     pub async fn commit(
         &self,
         name: &str,
         fence: u64,
-        until: Timestamp,
         now: Timestamp,
         commit: &Commit,
     ) -> Result<(), StoreError> {
         let mut transaction = self.pool.begin().await.during(OPERATION)?;
         // First of all a write: it takes the database's write lock before anything is read, and no reader upgrades later.
-        let held = sqlx::query("UPDATE lease SET until_ms = $1 WHERE name = $2 AND fence = $3")
-            .bind(until.as_millisecond())
+        let held = sqlx::query("UPDATE lease SET until_ms = 0 WHERE name = $1 AND fence = $2")
             .bind(name)
             .bind(signed(fence))
             .execute(&mut *transaction)

@@ -9,3 +9,4 @@ mod publishing;
 mod rolling;
 mod serving;
 mod world;
+mod writing;

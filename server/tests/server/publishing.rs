@@ -128,6 +128,15 @@ fn what_is_refused_leaves_no_trace() {
     }
     assert_eq!(engineer.publish_builds(&world).problem(), "length");
 
+    // Expired before it came.
+    engineer.builds = listed.clone();
+    let version = engineer.builds.version + 1;
+    let mut late = listed.clone();
+    late.version = version;
+    late.expires = world.now();
+    std::mem::swap(&mut engineer.builds, &mut late);
+    assert_eq!(engineer.publish(&world, &["builds.rubik"]).problem(), "expired");
+
     // Outside the folder.
     engineer.builds = listed.clone();
     let foreign = targets::manifest(&"other".parse().unwrap(), &name(48));

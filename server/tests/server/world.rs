@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 /// A server on a data directory, and the time.
 pub struct World {
     folder: tempfile::TempDir,
-    time: Arc<Mutex<Timestamp>>,
+    pub time: Arc<Mutex<Timestamp>>,
     runtime: Option<Runtime>,
     server: Option<Arc<Server>>,
     pub base: String,
