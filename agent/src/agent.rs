@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use millet_machine::policy::{self, Decision, No, Reason};
-use millet_machine::{Effect, Event, FailedBuild, Identity, Journal, Machine, Plan, Source, Update};
+use millet_machine::{Effect, Event, FailedBuild, Identity, Journal, Machine, Plan, Source, State, Update};
 use millet_protocol::{Build, Slot};
 
 use crate::boot_control::BootControl;
@@ -99,13 +99,16 @@ impl Agent {
     /// Does everything that can be done now without waiting. `skip_wave` is the owner's wish not to wait for the turn.
     pub async fn pass(&mut self, skip_wave: bool) -> Result<Pass, Error> {
         let result = self.pass_through(skip_wave).await;
-        self.enter(Phase::Idle, "");
+        // A device that goes down stays in that phase until it is up again.
+        if !matches!(result, Ok(Pass::Rebooting)) {
+            self.enter(Phase::Idle, "");
+        }
         result
     }
 
     async fn pass_through(&mut self, skip_wave: bool) -> Result<Pass, Error> {
         let failed_before = self.journal().failed.clone();
-        let mut settled = false;
+        let mut settled = self.journal().state == State::Settling;
         loop {
             if let Some(pass) = self.drive().await? {
                 return Ok(pass);
@@ -115,11 +118,10 @@ impl Agent {
                 self.step(Event::Settle)?;
                 continue;
             }
-            if let Some(failed) = self
-                .journal()
-                .failed
-                .clone()
-                .filter(|_| self.journal().failed != failed_before)
+            // A build that the owner left has no error: that is no failure.
+            let failed = self.journal().failed.clone();
+            if let Some(failed) = failed.filter(|failed| failed.error.is_some())
+                && Some(&failed) != failed_before.as_ref()
             {
                 self.flush_reports().await;
                 return Ok(Pass::Failed(failed));
@@ -165,6 +167,10 @@ impl Agent {
                 .await?
                 .ok_or_else(|| refuse("it does not hold a whole signed build".into()))?,
         };
+        let failed = self.journal().failed.as_ref();
+        if failed.is_some_and(|failed| failed.error.is_some() && failed.build == identity.build) {
+            return Err(refuse(format!("{} failed on this device", identity.build)));
+        }
         policy::may_return_to(&identity, self.kept.floors()).map_err(|no| refuse(no.reason.to_string()))?;
         self.screen
             .say(&format!("going back to {} in slot {slot}", identity.build));

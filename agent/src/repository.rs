@@ -85,8 +85,7 @@ impl Repository {
         let (mut refresh, clock_trusted) = self.start()?;
         let mut etag = last.etag.clone();
         let outcome = self.drive(&mut refresh, &mut etag).await;
-        if keep == Keep::Yes {
-            // Also after an error: what was verified up to there bounds the next refresh.
+        if keep == Keep::Yes && (outcome.is_ok() || self.knows_no_less(&refresh)?) {
             self.state.save_metadata(&refresh.files())?;
         }
         outcome?;
@@ -188,6 +187,14 @@ impl Repository {
         }
         let root = std::fs::read(&self.first_root).map_err(Error::file("read", &self.first_root))?;
         Ok((start(&root).map_err(self.trust())?, clock_trusted))
+    }
+
+    /// After an error, what was verified up to there bounds the next refresh from below, unless the cache bounds it better:
+    /// whoever breaks a refresh off must not make the device forget the newest timestamp that it has seen.
+    fn knows_no_less(&self, refresh: &Refresh) -> Result<bool, Error> {
+        let (cached, files) = (self.state.metadata()?, refresh.files());
+        let keeps = |name: &str| files.contains_key(name) || !cached.contains_key(name);
+        Ok(keeps("timestamp.json") && keeps("snapshot.json"))
     }
 
     async fn drive(&self, refresh: &mut Refresh, etag: &mut Option<String>) -> Result<(), Error> {

@@ -24,9 +24,9 @@ pub struct Journal {
     /// A build whose delta failed here: only its full payload is taken.
     #[serde(default)]
     pub full_only: Option<Build>,
-    /// When the running slot's build was confirmed here.
+    /// The build that was confirmed here last.
     #[serde(default)]
-    pub confirmed_at: Option<Timestamp>,
+    pub confirmed: Option<Confirmed>,
     /// Reports not sent yet, oldest first.
     #[serde(default)]
     pub outbox: Vec<Draft>,
@@ -135,6 +135,15 @@ impl State {
     }
 }
 
+/// A slot whose build was seen to be well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Confirmed {
+    /// The slot.
+    pub slot: Slot,
+    /// When.
+    pub at: Timestamp,
+}
+
 /// A build that is not tried again until another is offered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedBuild {
@@ -182,7 +191,7 @@ impl Journal {
             slot_b: None,
             failed: None,
             full_only: None,
-            confirmed_at: None,
+            confirmed: None,
             outbox: Vec::new(),
         }
     }
@@ -201,6 +210,13 @@ impl Journal {
             Slot::A => self.slot_a = identity,
             Slot::B => self.slot_b = identity,
         }
+    }
+
+    /// When the build in a slot was confirmed here, if it was.
+    pub fn confirmed_at(&self, slot: Slot) -> Option<Timestamp> {
+        self.confirmed
+            .filter(|confirmed| confirmed.slot == slot)
+            .map(|confirmed| confirmed.at)
     }
 
     pub(crate) fn draft(&mut self, outcome: Outcome, update: &Update, error: Option<ErrorCode>) {

@@ -10,6 +10,6 @@ pub mod policy;
 mod update;
 pub mod wave;
 
-pub use journal::{Draft, FailedBuild, Journal, State};
+pub use journal::{Confirmed, Draft, FailedBuild, Journal, State};
 pub use machine::{Boot, Effect, Event, Machine};
 pub use update::{Identity, Payload, Plan, Progress, Source, Update};

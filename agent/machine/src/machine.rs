@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use millet_protocol::{ErrorCode, Outcome, PayloadKind, Slot};
 
-use crate::{FailedBuild, Identity, Journal, Plan, Progress, Source, State, Update};
+use crate::{Confirmed, FailedBuild, Identity, Journal, Plan, Progress, Source, State, Update};
 
 /// How often a full payload is tried before its build counts as failed: the second time, a proxy that damaged bytes may
 /// have gone away.
@@ -133,14 +133,8 @@ impl Machine {
         } else {
             machine.resume_on_origin(state, boot)
         };
-        if machine.good
-            && machine
-                .journal
-                .state
-                .update()
-                .is_none_or(|update| update.target != boot.running)
-        {
-            machine.journal.confirmed_at.get_or_insert(boot.at);
+        if machine.good && machine.journal.confirmed_at(boot.running).is_none() && !on_target {
+            machine.confirmed(boot.at);
         }
         machine
     }
@@ -208,7 +202,7 @@ impl Machine {
             (State::Settling, Event::Unhealthy) => State::Idle,
             (State::MarkingGood, Event::Confirmed { at }) => {
                 self.good = true;
-                self.journal.confirmed_at = Some(at);
+                self.confirmed(at);
                 State::Idle
             }
 
@@ -254,7 +248,7 @@ impl Machine {
             },
             (State::Confirming { update }, Event::Confirmed { at }) => {
                 self.good = true;
-                self.journal.confirmed_at = Some(at);
+                self.confirmed(at);
                 self.journal.full_only = None;
                 self.journal.failed = match (&update.source, &update.from) {
                     // The owner went back: the build that was left is not taken again by itself.
@@ -388,6 +382,13 @@ impl Machine {
         });
     }
 
+    fn confirmed(&mut self, at: Timestamp) {
+        self.journal.confirmed = Some(Confirmed {
+            slot: self.running,
+            at,
+        });
+    }
+
     fn settled(&self) -> State {
         if self.good { State::Idle } else { State::Settling }
     }
@@ -403,7 +404,6 @@ impl Machine {
             | State::Confirming { update }
                 if update.activated =>
             {
-                self.journal.confirmed_at = None;
                 self.journal.set_slot(self.running, Some(update.identity.clone()));
                 if self.good {
                     State::Confirming { update }
@@ -421,7 +421,6 @@ impl Machine {
             // Somebody else chose this slot while it was written: what it holds is for hashes to say.
             _ => {
                 self.journal.set_slot(self.running, None);
-                self.journal.confirmed_at = None;
                 self.settled()
             }
         }

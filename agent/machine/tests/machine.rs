@@ -391,7 +391,7 @@ fn a_good_update_is_confirmed_and_reported() {
     let sent = &world.machine.journal().outbox[1];
     assert_eq!(sent.from, Some("V1".parse().unwrap()));
     assert_eq!(sent.install_seconds, Some(60));
-    assert!(world.machine.journal().confirmed_at.is_some());
+    assert!(world.machine.journal().confirmed_at(Slot::B).is_some());
 }
 
 #[test]

@@ -60,7 +60,7 @@ pub fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit> {
         running: knowledge.running_build().cloned(),
         sequence: knowledge.running().map(|identity| identity.sequence),
         good: boot.good,
-        confirmed_at: journal.confirmed_at,
+        confirmed_at: journal.confirmed_at(boot.running),
         other_slot: journal
             .slot(boot.running.other())
             .map(|identity| identity.build.clone()),

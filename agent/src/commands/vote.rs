@@ -28,7 +28,7 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
         .ok_or_else(|| refuse("this device does not know what it runs; next: millet-agent run --once"))?;
     let confirmed_at = knowledge
         .journal
-        .confirmed_at
+        .confirmed_at(knowledge.boot.running)
         .filter(|_| knowledge.boot.good)
         .ok_or_else(|| {
             refuse("the running build is not confirmed yet, and only a confirmed build can be voted on")
