@@ -1,8 +1,10 @@
 //! Colin Percival's bsdiff: new bytes as approximate copies of old ones, with what differs and what is extra.
 
+use std::io;
+
 use super::GenerateError;
 use super::suffixes::Suffixes;
-use crate::format::bsdiff::encode_integer;
+use crate::format::bsdiff::{decode_integer, encode_integer};
 
 /// The three streams of a patch, not compressed.
 #[derive(Default)]
@@ -15,8 +17,29 @@ pub(super) struct Diff {
 /// A match must be this much longer than going on with the last one, or the switch costs more than it gains.
 const WORTH_A_SWITCH: usize = 8;
 
+/// Up to this many old bytes the `bsdiff` crate sorts them faster than libsais clears its buckets of 2^16 pairs.
+const SMALL: usize = 64 * 1024;
+
 /// Diffs `new` against `old`, each shorter than 2 GiB. Takes about five bytes for each of `old`.
 pub(super) fn diff(old: &[u8], new: &[u8]) -> Result<Diff, GenerateError> {
+    if old.len() <= SMALL {
+        diff_small(old, new)
+    } else {
+        diff_large(old, new)
+    }
+}
+
+fn diff_small(old: &[u8], new: &[u8]) -> Result<Diff, GenerateError> {
+    let failed = |error| GenerateError::Encode {
+        coder: "bsdiff",
+        error,
+    };
+    let mut records = Vec::new();
+    bsdiff::diff(old, new, &mut records).map_err(failed)?;
+    Diff::from_records(&records).ok_or_else(|| failed(io::Error::other("a patch record is cut off")))
+}
+
+fn diff_large(old: &[u8], new: &[u8]) -> Result<Diff, GenerateError> {
     let suffixes = Suffixes::new(old)?;
     let mut output = Diff::default();
     let mut last = Match { old: 0, new: 0 };
@@ -66,6 +89,23 @@ impl Match {
 }
 
 impl Diff {
+    /// Splits what the `bsdiff` crate writes into streams: records of one control triple, its diff and its extra bytes.
+    fn from_records(mut records: &[u8]) -> Option<Self> {
+        let mut output = Self::default();
+        while !records.is_empty() {
+            let (control, rest) = records.split_at_checked(24)?;
+            let (diff_length, others) = control.split_first_chunk()?;
+            let (extra_length, _) = others.split_first_chunk()?;
+            let (diff, rest) = rest.split_at_checked(decode_integer(*diff_length).try_into().ok()?)?;
+            let (extra, rest) = rest.split_at_checked(decode_integer(*extra_length).try_into().ok()?)?;
+            output.control.extend_from_slice(control);
+            output.diff.extend_from_slice(diff);
+            output.extra.extend_from_slice(extra);
+            records = rest;
+        }
+        Some(output)
+    }
+
     /// Writes what lies between two matches: the first carried on, extra bytes, the second carried back.
     fn emit(&mut self, old: &[u8], new: &[u8], last: &mut Match, next: Match) {
         let mut forward = carry(
@@ -134,4 +174,57 @@ fn split(
         }
     }
     keep
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// bspatch as its author describes it, in memory.
+    fn patched(old: &[u8], patch: &Diff) -> Vec<u8> {
+        let (mut new, mut diff, mut extra, mut place) =
+            (Vec::new(), &patch.diff[..], &patch.extra[..], 0_i64);
+        for triple in patch.control.chunks(24) {
+            let number = |at: usize| decode_integer(triple[at..at + 8].try_into().unwrap());
+            let (copied, added) = (number(0) as usize, number(8) as usize);
+            let from = &old[place as usize..place as usize + copied];
+            new.extend(
+                from.iter()
+                    .zip(&diff[..copied])
+                    .map(|(old, diff)| old.wrapping_add(*diff)),
+            );
+            new.extend_from_slice(&extra[..added]);
+            (diff, extra) = (&diff[copied..], &extra[added..]);
+            place += copied as i64 + number(16);
+        }
+        new
+    }
+
+    #[test]
+    fn both_ways_make_the_same_bytes() {
+        let old: Vec<u8> = (0..40_000_u32)
+            .flat_map(|n| (n.wrapping_mul(2_654_435_761) >> 20).to_le_bytes())
+            .collect();
+        let mut new = old[9_000..].to_vec();
+        new.extend_from_slice(&old[..7_000]);
+        new.splice(50_000..50_000, *b"something that was not there");
+        for byte in new.iter_mut().step_by(997) {
+            *byte = byte.wrapping_add(3);
+        }
+        for (old, new) in [
+            (&old[..], &new[..]),
+            (&old, &[]),
+            (&[], &new),
+            (&old[..1], &new[..1]),
+        ] {
+            assert_eq!(patched(old, &diff_small(old, new).unwrap()), new);
+            assert_eq!(patched(old, &diff_large(old, new).unwrap()), new);
+        }
+        let patch = diff_large(&old, &new).unwrap();
+        assert!(
+            patch.extra.len() < 2_000,
+            "{} bytes were not found in the old ones",
+            patch.extra.len()
+        );
+    }
 }
