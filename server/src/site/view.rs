@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
+
 use askama::Template;
 use jiff::tz::TimeZone;
 use millet_protocol::api::{JobState, PublishedFeedback, RolloutStage};
-use millet_protocol::{BuildManifest, Channel, Model, RolloutState};
+use millet_protocol::{Build, BuildManifest, Channel, Model, RolloutState};
 use millet_rollout::{Evidence, Hold, standings, tally};
 
 use super::chart::Chart;
@@ -19,7 +21,7 @@ pub struct Page {
     now: Moment,
 }
 
-/// One model and its newest build.
+/// One model and the build of its week: the newest that was not taken back everywhere it was offered.
 #[derive(Debug)]
 struct ModelView {
     model: String,
@@ -37,7 +39,7 @@ struct ModelView {
     entries: Vec<EntryView>,
     votes: String,
     feedback: Vec<FeedbackView>,
-    earlier: Vec<EarlierView>,
+    others: Vec<OtherView>,
 }
 
 #[derive(Debug)]
@@ -91,15 +93,16 @@ struct FeedbackView {
 }
 
 #[derive(Debug)]
-struct EarlierView {
+struct OtherView {
     build: String,
     channels: String,
     released: Moment,
+    taken_back: bool,
 }
 
 /// Feedback shown on the page; the API has all of it.
 const FEEDBACK: u32 = 30;
-const EARLIER: usize = 8;
+const OTHERS: usize = 8;
 
 impl Page {
     /// Reads what the page shows.
@@ -117,15 +120,16 @@ impl Page {
 
 impl ModelView {
     async fn read(state: &State, model: &Model) -> Result<Option<Self>, ApiError> {
-        let mut builds = state
-            .store
-            .builds(model)
-            .await?
-            .into_iter()
-            .filter(|row| row.listed);
-        let Some(newest) = builds.next() else {
+        let mut builds = state.store.builds(model).await?;
+        builds.retain(|row| row.listed);
+        let taken_back = taken_back(&state.store.rollouts(model).await?);
+        let standing = builds
+            .iter()
+            .position(|row| !taken_back.contains(&row.manifest.build));
+        if builds.is_empty() {
             return Ok(None);
-        };
+        }
+        let newest = builds.remove(standing.unwrap_or(0));
         let manifest = &newest.manifest;
         let jobs = state.store.jobs_of(model).await?;
         let feedback = state.store.feedback(model, &manifest.build, FEEDBACK).await?;
@@ -150,9 +154,10 @@ impl ModelView {
                 .into_iter()
                 .map(|one| feedback_view(one, manifest, &state.zone))
                 .collect(),
-            earlier: builds
-                .take(EARLIER)
-                .map(|row| earlier(&row, &state.zone))
+            others: builds
+                .iter()
+                .take(OTHERS)
+                .map(|row| OtherView::of(row, &taken_back, &state.zone))
                 .collect(),
         }))
     }
@@ -244,13 +249,28 @@ fn feedback_view(one: PublishedFeedback, manifest: &BuildManifest, zone: &TimeZo
     }
 }
 
-fn earlier(row: &BuildRow, zone: &TimeZone) -> EarlierView {
-    let channels: Vec<&str> = row.manifest.channels.iter().map(Channel::as_str).collect();
-    EarlierView {
-        build: row.manifest.build.to_string(),
-        channels: channels.join(", "),
-        released: Moment::new(row.manifest.released, zone),
+impl OtherView {
+    fn of(row: &BuildRow, taken_back: &BTreeSet<Build>, zone: &TimeZone) -> Self {
+        let channels: Vec<&str> = row.manifest.channels.iter().map(Channel::as_str).collect();
+        Self {
+            build: row.manifest.build.to_string(),
+            channels: channels.join(", "),
+            released: Moment::new(row.manifest.released, zone),
+            taken_back: taken_back.contains(&row.manifest.build),
+        }
     }
+}
+
+/// The builds of which every rollout was halted.
+fn taken_back(rollouts: &[RolloutRow]) -> BTreeSet<Build> {
+    let halted = |row: &&RolloutRow| row.stage == RolloutStage::Open(RolloutState::Halted);
+    let (halted, standing): (Vec<_>, Vec<_>) = rollouts.iter().partition(halted);
+    let standing: BTreeSet<_> = standing.into_iter().map(|row| &row.build).collect();
+    let halted = halted.into_iter().map(|row| &row.build);
+    halted
+        .filter(|build| !standing.contains(build))
+        .cloned()
+        .collect()
 }
 
 /// For each channel the rollout that was asked for last.

@@ -44,6 +44,9 @@ pub struct Making {
     /// Operations that are compressed at the same time; one for each processor by default.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Preset of the xz encoder: 0 is fastest, 9 smallest.
+    #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u32).range(0..=9))]
+    xz_level: Option<u32>,
     /// Adds zeros to images that are not a multiple of 4096 bytes.
     #[arg(long)]
     pub pad: bool,
@@ -55,8 +58,8 @@ impl Making {
         let defaults = millet_payload::Options::default();
         millet_payload::Options {
             threads: self.threads.map_or(defaults.threads, usize::from),
+            xz_level: self.xz_level.unwrap_or(defaults.xz_level),
             scratch: edge.scratch.clone(),
-            ..defaults
         }
     }
 }

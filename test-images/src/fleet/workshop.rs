@@ -116,7 +116,15 @@ security_patch = "2026-11-05"
     /// The weekly command.
     pub fn publish_command(&self, publish: &Publish<'_>) -> Command {
         let mut command = self.command(&["publish", "--model", publish.model, "--build", publish.build]);
-        command.args(["--channel", publish.channel, "--notes", publish.notes]);
+        // What is tried here is the way, not how small a full payload can be.
+        command.args([
+            "--xz-level",
+            "1",
+            "--channel",
+            publish.channel,
+            "--notes",
+            publish.notes,
+        ]);
         command.arg("--images").arg(publish.images);
         for entry in publish.entries {
             command.args(["--entry", entry]);

@@ -139,6 +139,18 @@ impl Story {
             "{THIRD} failed its health check; the device went back to {SECOND} by itself"
         ));
 
+        self.workshop.millet(&[
+            "rollout",
+            "halt",
+            "--yes",
+            "--model",
+            MODEL,
+            "--channel",
+            CHANNEL,
+            "--reason",
+            "It does not pass its health check.",
+        ])?;
+
         say("the owner answers");
         let text = "Night mode is lovely; the clock widget jumps once at sunset.";
         run(&mut self.device.agent(&["feedback", text, "--yes"]), true)?.success("millet-agent feedback")?;
