@@ -233,6 +233,13 @@ impl Error {
         }
     }
 
+    /// The error and its sources, on one line: for talk about what the agent goes on after.
+    pub fn chain(&self) -> String {
+        let first: &(dyn std::error::Error + 'static) = self;
+        let errors = std::iter::successors(Some(first), |error| error.source());
+        errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+
     /// Whether it may go away by itself: the network, not the content.
     pub fn is_network(&self) -> bool {
         matches!(

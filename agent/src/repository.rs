@@ -54,18 +54,27 @@ pub struct Look {
     pub builds: Vec<OfferedBuild>,
     /// When the repository answered, by the device's clock.
     pub at: Timestamp,
-    /// Whether the clock stood after everything that is certainly past.
-    pub clock_trusted: bool,
+    /// The newest instant that is certainly past: the signing moment of the newest timestamp seen.
+    pub time_floor: Timestamp,
 }
 
 impl Look {
-    /// What policy wants to know.
-    pub fn offer(&self) -> Option<Offer<'_>> {
-        Some(Offer {
+    /// What policy wants to know, and the instant to judge it by. A clock before the floor counts as standing at it; the
+    /// look's age is still what that clock measured.
+    pub fn offer(&self, clock: Timestamp) -> Option<(Offer<'_>, Timestamp)> {
+        let (now, _) = effective_now(clock, self.time_floor);
+        let age = clock.duration_since(self.at);
+        let offer = Offer {
             rollout: self.rollout.as_ref()?,
             builds: &self.builds,
-            looked_at: self.at,
-        })
+            looked_at: now.checked_sub(age).unwrap_or(Timestamp::UNIX_EPOCH),
+        };
+        Some((offer, now))
+    }
+
+    /// Whether a clock stands after everything that is certainly past.
+    pub fn trusts(&self, clock: Timestamp) -> bool {
+        clock >= self.time_floor
     }
 }
 
@@ -82,7 +91,7 @@ impl Repository {
     /// Asks the network: usually two conditional requests, for the next root and the timestamp.
     pub async fn look(&self, keep: Keep) -> Result<Look, Error> {
         let last = self.state.last_look()?;
-        let (mut refresh, clock_trusted) = self.start()?;
+        let (mut refresh, floor) = self.start()?;
         let mut etag = last.etag.clone();
         let outcome = self.drive(&mut refresh, &mut etag).await;
         if keep == Keep::Yes && (outcome.is_ok() || self.knows_no_less(&refresh)?) {
@@ -99,13 +108,13 @@ impl Repository {
             }
             self.state.save_last_look(&LastLook { at: Some(at), etag })?;
         }
-        self.read(verified.set, at, clock_trusted, keep).await
+        self.read(verified.set, at, floor, keep).await
     }
 
     /// The last look, from the cache alone.
     pub async fn recall(&self) -> Result<Look, Error> {
         let last = self.state.last_look()?;
-        let (mut refresh, clock_trusted) = self.start()?;
+        let (mut refresh, floor) = self.start()?;
         while let Step::Fetch { may_be_unchanged, .. } = refresh.next() {
             let supplied = if may_be_unchanged {
                 refresh.supply_unchanged()
@@ -116,7 +125,7 @@ impl Repository {
         }
         let verified = refresh.finish().map_err(self.trust())?;
         let at = last.at.unwrap_or(Timestamp::UNIX_EPOCH);
-        self.read(verified.set, at, clock_trusted, Keep::No).await
+        self.read(verified.set, at, floor, Keep::No).await
     }
 
     /// Finds the deltas that lead from the running build to what a look offers.
@@ -170,10 +179,11 @@ impl Repository {
             .map(|(manifest, _)| manifest))
     }
 
-    fn start(&self) -> Result<(Refresh, bool), Error> {
+    /// A refresh, and the time floor that it starts from.
+    fn start(&self) -> Result<(Refresh, Timestamp), Error> {
         let kept = self.state.kept()?;
         let floor = kept.time.unwrap_or(Timestamp::UNIX_EPOCH);
-        let (now, clock_trusted) = effective_now(self.edge.now(), floor);
+        let (now, _) = effective_now(self.edge.now(), floor);
         let cached = self.state.metadata()?;
         let roles = [
             targets::builds_role(&self.model),
@@ -183,10 +193,10 @@ impl Repository {
         let start = |root: &[u8]| Refresh::start(root, cached.clone(), &roles, Limits::default(), now);
         // A cached root that does not parse any more is as good as lost; the one in the image still leads to it.
         if let Some(refresh) = cached.get("root.json").and_then(|root| start(root).ok()) {
-            return Ok((refresh, clock_trusted));
+            return Ok((refresh, floor));
         }
         let root = std::fs::read(&self.first_root).map_err(Error::file("read", &self.first_root))?;
-        Ok((start(&root).map_err(self.trust())?, clock_trusted))
+        Ok((start(&root).map_err(self.trust())?, floor))
     }
 
     /// After an error, what was verified up to there bounds the next refresh from below, unless the cache bounds it better:
@@ -225,9 +235,11 @@ impl Repository {
         &self,
         set: TrustedSet,
         at: Timestamp,
-        clock_trusted: bool,
+        floor: Timestamp,
         keep: Keep,
     ) -> Result<Look, Error> {
+        let signed_at = set.timestamp().and_then(|timestamp| timestamp.signed_at);
+        let time_floor = signed_at.map_or(floor, |signed_at| signed_at.max(floor));
         let path = targets::rollout(&self.model, &self.channel);
         let found = self.document(&set, &path, "rollout", keep).await?;
         let rollout: Option<RolloutDocument> = found.map(|(rollout, _)| rollout);
@@ -257,7 +269,7 @@ impl Repository {
             rollout,
             builds,
             at,
-            clock_trusted,
+            time_floor,
         })
     }
 

@@ -235,7 +235,7 @@ impl Agent {
             } if payload.kind == PayloadKind::Delta => ErrorCode::PayloadRefused,
             _ => return Err(error),
         };
-        self.screen.say(&format!("{:#}", anyhow::Error::new(error)));
+        self.screen.say(&error.chain());
         Ok(Flow::Event(Event::Refused(code)))
     }
 

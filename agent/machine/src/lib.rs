@@ -7,6 +7,7 @@ pub mod bootloader_control;
 mod journal;
 mod machine;
 pub mod policy;
+mod resume;
 mod update;
 pub mod wave;
 

@@ -7,18 +7,15 @@ use crate::{Confirmed, FailedBuild, Identity, Journal, Plan, Progress, Source, S
 /// have gone away.
 const FULL_ATTEMPTS: u32 = 2;
 
-/// How often a reboot that comes back to the old slot is asked for again.
-const REBOOTS: u32 = 5;
-
 /// The update machine of one boot.
 ///
 /// What to do next is [`Machine::effect`], a function of the state alone: a restart repeats the effect that the journal
 /// promises, and every effect may be repeated. The caller writes the journal before it runs the effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Machine {
-    journal: Journal,
-    running: Slot,
-    good: bool,
+    pub(crate) journal: Journal,
+    pub(crate) running: Slot,
+    pub(crate) good: bool,
 }
 
 /// What boot control says when the agent starts.
@@ -375,7 +372,7 @@ impl Machine {
         }
     }
 
-    fn fail(&mut self, update: &Update, error: ErrorCode) {
+    pub(crate) fn fail(&mut self, update: &Update, error: ErrorCode) {
         self.journal.failed = Some(FailedBuild {
             build: update.identity.build.clone(),
             error: Some(error),
@@ -389,93 +386,11 @@ impl Machine {
         });
     }
 
-    fn settled(&self) -> State {
+    pub(crate) fn settled(&self) -> State {
         if self.good { State::Idle } else { State::Settling }
     }
 
-    fn resume_on_target(&mut self, state: State) -> State {
-        match state {
-            State::Verifying { update }
-            | State::Verified { update }
-            | State::Switching { update }
-            | State::Staged { update }
-            | State::Rebooting { update }
-            | State::OnTrial { update }
-            | State::Confirming { update }
-                if update.activated =>
-            {
-                self.journal.set_slot(self.running, Some(update.identity.clone()));
-                if self.good {
-                    State::Confirming { update }
-                } else {
-                    State::OnTrial { update }
-                }
-            }
-            State::Reverting { update, error } | State::Reverted { update, error } => {
-                State::Reverting { update, error }
-            }
-            // Power failed while a withdrawn or damaged target was still active: it runs after all.
-            State::Unstaging { update, .. } | State::Preparing { update, .. } if update.activated => {
-                State::Reverting { update, error: None }
-            }
-            // Somebody else chose this slot while it was written: what it holds is for hashes to say.
-            _ => {
-                self.journal.set_slot(self.running, None);
-                self.settled()
-            }
-        }
-    }
-
-    fn resume_on_origin(&mut self, state: State, boot: Boot) -> State {
-        match state {
-            State::Rebooting { update } if !boot.other_bootable || update.reboots >= REBOOTS => {
-                self.never_booted(update)
-            }
-            State::OnTrial { update } | State::Confirming { update } => self.never_booted(update),
-            State::Reverting { update, error } | State::Reverted { update, error } => {
-                if let Some(error) = error {
-                    self.fail(&update, error);
-                    self.journal.draft(Outcome::RolledBack, &update, Some(error));
-                }
-                self.journal.set_slot(update.target, None);
-                // The bootloader came back by itself before boot control said so: say it now.
-                if boot.other_bootable {
-                    State::Unstaging { update, next: None }
-                } else {
-                    self.settled()
-                }
-            }
-            state @ State::Unstaging { .. } => state,
-            // Boot control was lost or changed by another hand: the running slot comes first.
-            state if !self.good => match state.update().filter(|update| update.activated) {
-                Some(update) => State::Unstaging {
-                    update: update.clone(),
-                    next: None,
-                },
-                None => State::Settling,
-            },
-            State::Preparing { update, progress } | State::Writing { update, progress } => {
-                self.prepare(update, progress)
-            }
-            State::Verifying { update }
-            | State::Verified { update }
-            | State::Switching { update }
-            | State::Staged { update }
-            | State::Rebooting { update } => State::Verifying { update },
-            State::Idle | State::Settling | State::MarkingGood => State::Idle,
-        }
-    }
-
-    /// The bootloader gave the new slot up.
-    fn never_booted(&mut self, update: Update) -> State {
-        self.fail(&update, ErrorCode::NoBoot);
-        self.journal
-            .draft(Outcome::Failed, &update, Some(ErrorCode::NoBoot));
-        self.journal.set_slot(update.target, None);
-        State::Unstaging { update, next: None }
-    }
-
-    fn prepare(&mut self, update: Update, progress: Progress) -> State {
+    pub(crate) fn prepare(&mut self, update: Update, progress: Progress) -> State {
         match update.source {
             Source::OtherSlot => State::Verifying { update },
             Source::Payload(_) => {

@@ -41,8 +41,8 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
         knowledge.journal.set_slot(slot, identity);
     }
     device.repository.fit(&mut look, knowledge.running_build());
-    let decision = match look.offer() {
-        Some(offer) => decide(&knowledge.facts(&device.config), &offer, device.edge.now(), false),
+    let decision = match look.offer(device.edge.now()) {
+        Some((offer, now)) => decide(&knowledge.facts(&device.config), &offer, now, false),
         None => Decision::No(No {
             reason: Reason::NothingOffered,
             until: None,
@@ -95,7 +95,7 @@ fn answer(device: &Device, look: &Look, running: Option<&Build>, decision: &Deci
         at,
         payload: payload.map(|payload| payload.kind),
         bytes: payload.and_then(length),
-        clock_trusted: look.clock_trusted,
+        clock_trusted: look.trusts(device.edge.now()),
     }
 }
 

@@ -25,16 +25,21 @@ pub async fn run(device: Device, arguments: &Arguments) -> anyhow::Result<Exit> 
     if arguments.once {
         return Ok(report(&device, &agent.pass(false).await?));
     }
+    let mut said = None;
     loop {
         let pass = match agent.pass(false).await {
             Ok(Pass::Rebooting) => return Ok(report(&device, &Pass::Rebooting)),
             Ok(pass) => {
-                report(&device, &pass);
+                // Once, not at every poll.
+                if said.as_ref() != Some(&pass) {
+                    report(&device, &pass);
+                    said = Some(pass.clone());
+                }
                 Some(pass)
             }
             // The state is what it was: the next pass goes on from there.
             Err(error) => {
-                eprintln!("millet-agent: {:#}", anyhow::Error::new(error));
+                eprintln!("millet-agent: {}", error.chain());
                 None
             }
         };

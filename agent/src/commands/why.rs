@@ -40,8 +40,8 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
         Err(error) => device.repository.recall().await.map_err(|_| error)?,
     };
     device.repository.fit(&mut look, knowledge.running_build());
-    let decision = match look.offer() {
-        Some(offer) => decide(&knowledge.facts(&device.config), &offer, device.edge.now(), false),
+    let decision = match look.offer(device.edge.now()) {
+        Some((offer, now)) => decide(&knowledge.facts(&device.config), &offer, now, false),
         None => Decision::No(No {
             reason: Reason::NothingOffered,
             until: None,

@@ -1,0 +1,92 @@
+//! Where a machine goes on after a restart, from what the journal promised and the slot that runs now.
+
+use millet_protocol::{ErrorCode, Outcome};
+
+use crate::{Boot, Machine, State, Update};
+
+/// How often a reboot that comes back to the old slot is asked for again.
+const REBOOTS: u32 = 5;
+
+impl Machine {
+    pub(crate) fn resume_on_target(&mut self, state: State) -> State {
+        match state {
+            State::Verifying { update }
+            | State::Verified { update }
+            | State::Switching { update }
+            | State::Staged { update }
+            | State::Rebooting { update }
+            | State::OnTrial { update }
+            | State::Confirming { update }
+                if update.activated =>
+            {
+                self.journal.set_slot(self.running, Some(update.identity.clone()));
+                if self.good {
+                    State::Confirming { update }
+                } else {
+                    State::OnTrial { update }
+                }
+            }
+            State::Reverting { update, error } | State::Reverted { update, error } => {
+                State::Reverting { update, error }
+            }
+            // Power failed while a withdrawn or damaged target was still active: it runs after all.
+            State::Unstaging { update, .. } | State::Preparing { update, .. } if update.activated => {
+                State::Reverting { update, error: None }
+            }
+            // Somebody else chose this slot while it was written: what it holds is for hashes to say.
+            _ => {
+                self.journal.set_slot(self.running, None);
+                self.settled()
+            }
+        }
+    }
+
+    pub(crate) fn resume_on_origin(&mut self, state: State, boot: Boot) -> State {
+        match state {
+            State::Rebooting { update } if !boot.other_bootable || update.reboots >= REBOOTS => {
+                self.never_booted(update)
+            }
+            State::OnTrial { update } | State::Confirming { update } => self.never_booted(update),
+            State::Reverting { update, error } | State::Reverted { update, error } => {
+                if let Some(error) = error {
+                    self.fail(&update, error);
+                    self.journal.draft(Outcome::RolledBack, &update, Some(error));
+                }
+                self.journal.set_slot(update.target, None);
+                // The bootloader came back by itself before boot control said so: say it now.
+                if boot.other_bootable {
+                    State::Unstaging { update, next: None }
+                } else {
+                    self.settled()
+                }
+            }
+            state @ State::Unstaging { .. } => state,
+            // Boot control was lost or changed by another hand: the running slot comes first.
+            state if !self.good => match state.update().filter(|update| update.activated) {
+                Some(update) => State::Unstaging {
+                    update: update.clone(),
+                    next: None,
+                },
+                None => State::Settling,
+            },
+            State::Preparing { update, progress } | State::Writing { update, progress } => {
+                self.prepare(update, progress)
+            }
+            State::Verifying { update }
+            | State::Verified { update }
+            | State::Switching { update }
+            | State::Staged { update }
+            | State::Rebooting { update } => State::Verifying { update },
+            State::Idle | State::Settling | State::MarkingGood => State::Idle,
+        }
+    }
+
+    /// The bootloader gave the new slot up.
+    fn never_booted(&mut self, update: Update) -> State {
+        self.fail(&update, ErrorCode::NoBoot);
+        self.journal
+            .draft(Outcome::Failed, &update, Some(ErrorCode::NoBoot));
+        self.journal.set_slot(update.target, None);
+        State::Unstaging { update, next: None }
+    }
+}
