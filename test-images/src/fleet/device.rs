@@ -2,11 +2,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use super::Programs;
 use super::measure::{self, Cost};
-use crate::{bootloader, device};
+use crate::{bootloader, device, digest};
 use millet_protocol::Slot;
 
 /// A folder that behaves like a device with two slots, and the agent on it.
@@ -16,6 +16,9 @@ pub struct TestDevice {
     folder: PathBuf,
 }
 
+/// How much larger than its first image a partition is, in bytes: images grow from week to week.
+const HEADROOM: u64 = 4 << 20;
+
 impl TestDevice {
     /// Makes a device whose slots fit `images` and whose slot a runs them.
     pub fn create(programs: &Programs, folder: &Path, images: &Path) -> Result<Self> {
@@ -23,7 +26,7 @@ impl TestDevice {
             programs: programs.clone(),
             folder: folder.to_owned(),
         };
-        device::create(folder, images, 0)?;
+        device::create(folder, images, HEADROOM)?;
         device.flash(Slot::A, images)?;
         device.boot()?;
         Ok(device)
@@ -79,9 +82,22 @@ timeout_seconds = 60
         &self.folder
     }
 
-    /// The file of a partition in a slot.
-    pub fn partition(&self, name: &str, slot: Slot) -> PathBuf {
-        self.folder.join(format!("{name}{}", slot.suffix()))
+    /// Compares every image with what a slot holds, and returns the partitions' names.
+    pub fn check_slot(&self, slot: Slot, images: &Path) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for image in crate::images(images)? {
+            let partition = device::slot_path(&self.folder, &image.partition, slot);
+            let written = digest::of_beginning(&partition, image.size)
+                .with_context(|| format!("cannot read {}", partition.display()))?;
+            ensure!(
+                written == digest::of_file(&image.path)?,
+                "{} is not {}",
+                partition.display(),
+                image.path.display()
+            );
+            names.push(image.partition.to_string());
+        }
+        Ok(names)
     }
 
     /// The phase that the agent last wrote down.

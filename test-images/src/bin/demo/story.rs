@@ -5,7 +5,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use millet_protocol::Slot;
 use millet_protocol::api::Builds;
-use millet_test_images::digest::of_file as sha256;
 use millet_test_images::fleet::measure::{self, Cost};
 use millet_test_images::fleet::{Programs, Publish, ServerProcess, TestDevice, Workshop, run};
 
@@ -211,22 +210,7 @@ impl Story {
     fn boots_into(&mut self, slot: Slot, images: &Path, build: &str) -> Result<()> {
         let booted = self.device.boot()?;
         ensure!(booted == slot, "the device booted slot {booted}, not {slot}");
-        let mut partitions = Vec::new();
-        for image in fs::read_dir(images)? {
-            let path = image?.path();
-            let Some(name) = path.file_stem().and_then(|name| name.to_str()) else {
-                continue;
-            };
-            if path.extension().is_none_or(|extension| extension != "img") {
-                continue;
-            }
-            ensure!(
-                sha256(&path)? == sha256(&self.device.partition(name, slot))?,
-                "{name} in slot {slot} is not the image of {build}"
-            );
-            partitions.push(name.to_owned());
-        }
-        partitions.sort();
+        let partitions = self.device.check_slot(slot, images)?;
         self.checked.push(format!(
             "slot {slot} runs {build}: the SHA-256 of {} equals the image's",
             partitions.join(", ")
