@@ -344,6 +344,7 @@ fn sentences(row: &RolloutRow, facts: &Facts, zone: &TimeZone) -> (String, Optio
             "Halted".to_owned(),
             Some(match &row.reason {
                 Some(reason) => {
+                    let reason = reason.trim_end_matches('.');
                     format!("{reason}. Devices that have not confirmed it stay on the build they had.")
                 }
                 None => "Devices that have not confirmed it stay on the build they had.".to_owned(),

@@ -132,9 +132,17 @@ fn what_cannot_be_published_is_refused_before_anything_leaves() {
     let (server, workshop) = with_model();
     workshop.ok(&publish("V1", &[]));
     let blobs = server.repository().blobs.len();
+    // The same command with the same images is done already; with others, the name is taken.
+    workshop.ok(&publish("V1", &[]));
+    assert_eq!(server.repository().blobs.len(), blobs);
+    workshop.write("images/system.img", &noise(9, 40 * 4096));
     workshop.refused(
         &publish("V1", &[]),
-        &["rubik V1 cannot be published", "V1 is published already"],
+        &[
+            "rubik V1 cannot be published",
+            "V1 is published already",
+            "other content",
+        ],
     );
     workshop.refused(
         &publish("V2", &["--sequence", "202601001"]),
