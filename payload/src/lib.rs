@@ -4,13 +4,18 @@
 //! [`Head::parse`] and makes its partitions with [`apply`]. `format` says what the bytes mean, `generate` decides
 //! which operations make an image smallest, `read` checks, `apply` executes: a new strategy touches only `generate`,
 //! a new operation one module of `format`, `read` and `apply` each.
+//!
+//! A device needs what reads and applies; what makes payloads, with its encoders, is the feature `generate`.
 
 mod apply;
 mod format;
+#[cfg(feature = "generate")]
 mod generate;
 mod read;
 mod storage;
+#[cfg(feature = "generate")]
 mod verify;
+#[cfg(feature = "generate")]
 mod write;
 
 pub use apply::{
@@ -21,8 +26,11 @@ pub use format::{
     LONGEST_BLOB, LONGEST_HEAD, LONGEST_SIGNATURE, Operation, PatchKind, Source, XZ_MEMORY_KIB,
     metadata_size,
 };
+#[cfg(feature = "generate")]
 pub use generate::{GenerateError, Options, Progress, Stage, write_delta, write_full};
 pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault};
 pub use storage::{Image, ReadAt, Slots, Target, hash};
+#[cfg(feature = "generate")]
 pub use verify::{VerifyError, verify};
+#[cfg(feature = "generate")]
 pub use write::Summary;

@@ -51,6 +51,7 @@ impl<'a> Streams<'a> {
     }
 
     /// The patch as `BSDF2`; `None` if a length does not fit the format.
+    #[cfg(any(test, feature = "generate"))]
     pub(crate) fn to_bsdf2(&self) -> Option<Vec<u8>> {
         let streams = [self.control, self.diff, self.extra];
         let mut patch =
@@ -79,6 +80,7 @@ pub(crate) fn decode_integer(bytes: [u8; 8]) -> i64 {
 }
 
 /// bsdiff's `offtout`. `i64::MIN` has no form; lengths and distances in memory never reach it.
+#[cfg(any(test, feature = "generate"))]
 pub(crate) fn encode_integer(value: i64) -> [u8; 8] {
     let sign = if value < 0 { SIGN } else { 0 };
     (value.unsigned_abs() | sign).to_le_bytes()

@@ -55,6 +55,7 @@ impl Header {
     }
 
     /// The bytes that [`Header::parse`] reads. The signature is at most `u32::MAX` bytes there and empty here.
+    #[cfg(any(test, feature = "generate"))]
     pub(crate) fn unsigned(manifest_size: u64) -> [u8; HEADER_SIZE] {
         let mut bytes = [0; HEADER_SIZE];
         bytes[..4].copy_from_slice(&MAGIC);

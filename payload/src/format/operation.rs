@@ -148,6 +148,7 @@ impl Operation {
     }
 
     /// The number of its type in `update_metadata.proto`.
+    #[cfg(feature = "generate")]
     pub(crate) fn type_number(&self) -> i32 {
         match &self.action {
             Action::Replace {
