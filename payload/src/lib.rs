@@ -8,6 +8,8 @@
 //! A device needs what reads and applies; what makes payloads, with its encoders, is the feature `generate`.
 
 mod apply;
+#[cfg(feature = "generate")]
+pub mod filesystem;
 mod format;
 #[cfg(feature = "generate")]
 mod generate;
