@@ -13,6 +13,7 @@ pub mod filesystem;
 mod format;
 #[cfg(feature = "generate")]
 mod generate;
+mod puff;
 mod read;
 mod storage;
 #[cfg(feature = "generate")]
@@ -30,6 +31,7 @@ pub use format::{
 };
 #[cfg(feature = "generate")]
 pub use generate::{GenerateError, Options, Progress, Stage, write_delta, write_full};
+pub use puff::{DeflateError, LONGEST_PUFF, LayoutError, PuffError};
 pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault};
 pub use storage::{Image, ReadAt, Slots, Target, hash};
 #[cfg(feature = "generate")]

@@ -2,6 +2,7 @@
 
 use super::Fault;
 use super::extents::{ExtentReader, ExtentWriter};
+use super::patch::NewBytes;
 use crate::format::Source;
 use crate::storage::step;
 

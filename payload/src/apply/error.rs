@@ -3,6 +3,7 @@ use std::io;
 use millet_protocol::PartitionName;
 
 use super::Fault;
+use crate::puff::PuffError;
 
 /// Why a payload could not be applied. The slot that was being written is incomplete then.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +107,9 @@ pub enum DecodeError {
     /// A patch's control triple that is negative or too long.
     #[error("its patch has an impossible control triple")]
     Control,
+    /// Deflate that is patched by its tokens.
+    #[error("its deflate cannot be patched")]
+    Puff(#[source] PuffError),
 }
 
 impl ApplyError {

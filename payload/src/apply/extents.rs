@@ -4,6 +4,7 @@ use millet_protocol::{BLOCK_SIZE, Sha256Digest};
 use sha2::{Digest, Sha256};
 
 use super::Fault;
+use super::patch::{NewBytes, OldBytes};
 use crate::format::{Extent, size_of};
 use crate::storage::{COPY_BUFFER, ReadAt, Target, step};
 
@@ -37,10 +38,6 @@ impl<'a> ExtentReader<'a> {
         })
     }
 
-    pub(super) fn size(&self) -> u64 {
-        self.size
-    }
-
     /// Hands all bytes over in pieces, in order, and returns their SHA-256.
     pub(super) fn stream(
         &self,
@@ -58,8 +55,29 @@ impl<'a> ExtentReader<'a> {
         Ok(Sha256Digest(hasher.finalize().into()))
     }
 
-    /// The bytes from `position` on: at least one, at most `longest`. `position` lies inside the run.
-    pub(super) fn at(&mut self, position: u64, longest: usize) -> Result<&[u8], Fault> {
+    fn read_some(&self, position: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        let index = self
+            .extents
+            .partition_point(|(start, _)| *start <= position)
+            .saturating_sub(1);
+        let end = self.extents.get(index + 1).map_or(self.size, |(start, _)| *start);
+        let Some((start, from)) = self.extents.get(index).filter(|_| position < end) else {
+            return Err(Fault::Source(io::ErrorKind::UnexpectedEof.into()));
+        };
+        let length = step(end - position, buffer.len());
+        self.source
+            .read_exact_at(&mut buffer[..length], from + (position - start))
+            .map_err(Fault::Source)?;
+        Ok(length)
+    }
+}
+
+impl OldBytes for ExtentReader<'_> {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn at(&mut self, position: u64, longest: usize) -> Result<&[u8], Fault> {
         let inside = position
             .checked_sub(self.window_start)
             .and_then(|offset| usize::try_from(offset).ok())
@@ -78,22 +96,6 @@ impl<'a> ExtentReader<'a> {
         };
         let available = &self.window[offset..];
         Ok(&available[..available.len().min(longest)])
-    }
-
-    fn read_some(&self, position: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
-        let index = self
-            .extents
-            .partition_point(|(start, _)| *start <= position)
-            .saturating_sub(1);
-        let end = self.extents.get(index + 1).map_or(self.size, |(start, _)| *start);
-        let Some((start, from)) = self.extents.get(index).filter(|_| position < end) else {
-            return Err(Fault::Source(io::ErrorKind::UnexpectedEof.into()));
-        };
-        let length = step(end - position, buffer.len());
-        self.source
-            .read_exact_at(&mut buffer[..length], from + (position - start))
-            .map_err(Fault::Source)?;
-        Ok(length)
     }
 }
 
@@ -118,28 +120,6 @@ impl<'a> ExtentWriter<'a> {
         }
     }
 
-    /// Bytes that still fit.
-    pub(super) fn left(&self) -> u64 {
-        self.left
-    }
-
-    /// Takes at most [`ExtentWriter::left`] bytes; more is the caller's mistake and ends as a storage error.
-    pub(super) fn write(&mut self, mut data: &[u8]) -> Result<(), Fault> {
-        if data.len() as u64 > self.left {
-            return Err(Fault::Storage(io::ErrorKind::WriteZero.into()));
-        }
-        self.left -= data.len() as u64;
-        while !data.is_empty() {
-            let (now, later) = data.split_at(data.len().min(COPY_BUFFER - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
-            data = later;
-            if self.buffer.len() == COPY_BUFFER {
-                self.flush()?;
-            }
-        }
-        Ok(())
-    }
-
     /// Writes what is buffered. Everything must have been handed over.
     pub(super) fn finish(mut self) -> Result<(), Fault> {
         self.flush()
@@ -160,6 +140,29 @@ impl<'a> ExtentWriter<'a> {
             }
         }
         self.buffer.clear();
+        Ok(())
+    }
+}
+
+impl NewBytes for ExtentWriter<'_> {
+    fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// More than fits is the caller's mistake and ends as a storage error.
+    fn write(&mut self, mut data: &[u8]) -> Result<(), Fault> {
+        if data.len() as u64 > self.left {
+            return Err(Fault::Storage(io::ErrorKind::WriteZero.into()));
+        }
+        self.left -= data.len() as u64;
+        while !data.is_empty() {
+            let (now, later) = data.split_at(data.len().min(COPY_BUFFER - self.buffer.len()));
+            self.buffer.extend_from_slice(now);
+            data = later;
+            if self.buffer.len() == COPY_BUFFER {
+                self.flush()?;
+            }
+        }
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ mod copy;
 mod error;
 mod extents;
 mod patch;
+mod puffed;
 mod replace;
 
 use std::io::{self, Read};
@@ -19,6 +20,8 @@ use crate::storage::{ReadAt, Slots, Target, hash};
 use extents::{ExtentReader, ExtentWriter};
 
 pub use error::{ApplyError, DecodeError};
+#[cfg(test)]
+pub(crate) use patch::in_memory::puffpatched;
 
 /// Where to go on after an interruption: everything before it is durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -232,14 +235,17 @@ impl<'a> Open<'a> {
             Action::Zero => copy::zero(&mut writer),
             Action::Copy { source: from } => ExtentReader::new(source, &from.extents)
                 .and_then(|reader| copy::copy(&reader, from, &mut writer)),
-            Action::Patch { source: from, .. } => ExtentReader::new(source, &from.extents)
-                .and_then(|mut reader| patch::patch(&mut reader, from, blob, &mut writer)),
+            Action::Patch {
+                kind, source: from, ..
+            } => ExtentReader::new(source, &from.extents)
+                .and_then(|mut reader| patch::patch(&mut reader, from, *kind, blob, &mut writer)),
         };
         result.and_then(|()| writer.finish()).map_err(fail)
     }
 }
 
 /// What went wrong inside an operation, before the partition's name is put to it.
+#[derive(Debug)]
 enum Fault {
     Source(io::Error),
     Storage(io::Error),

@@ -1,4 +1,4 @@
-//! SOURCE_BSDIFF and BROTLI_BSDIFF: bspatch that holds windows, never a whole source or output.
+//! SOURCE_BSDIFF, BROTLI_BSDIFF and PUFFDIFF: bspatch that holds windows, never a whole source or output.
 
 use std::io::{self, Read};
 
@@ -6,24 +6,64 @@ use brotli_decompressor::Decompressor;
 use bzip2::read::BzDecoder;
 
 use super::extents::{ExtentReader, ExtentWriter};
+use super::puffed::{PuffedReader, PuffedWriter};
 use super::{DecodeError, Fault};
-use crate::format::Source;
 use crate::format::bsdiff::{StreamCoder, Streams, TRIPLE_SIZE, decode_integer};
+use crate::format::{PatchKind, Source};
+use crate::puff::{Container, Layout, PuffError};
 use crate::storage::step;
 
 /// bsdiff may begin with a triple that only moves; a stream of nothing else would keep a device busy for hours.
 const MOST_IDLE_TRIPLES: u32 = 1 << 16;
 
+/// The bytes that a patch reads, at any place.
+pub(super) trait OldBytes {
+    /// How many there are.
+    fn size(&self) -> u64;
+    /// Those from `position` on: at least one, at most `longest`. `position` lies inside.
+    fn at(&mut self, position: u64, longest: usize) -> Result<&[u8], Fault>;
+}
+
+/// The bytes that a patch makes, in order.
+pub(super) trait NewBytes {
+    /// How many still fit.
+    fn left(&self) -> u64;
+    /// Takes at most [`NewBytes::left`] bytes.
+    fn write(&mut self, data: &[u8]) -> Result<(), Fault>;
+}
+
 pub(super) fn patch(
     reader: &mut ExtentReader,
     from: &Source,
+    kind: PatchKind,
     blob: &[u8],
     writer: &mut ExtentWriter,
 ) -> Result<(), Fault> {
     if reader.stream(|_| Ok(()))? != from.sha256 {
         return Err(Fault::Hash("source"));
     }
-    let streams = Streams::parse(blob).ok_or(Fault::Decode(DecodeError::NotAPatch))?;
+    match kind {
+        PatchKind::Bsdiff | PatchKind::Brotli => bspatch(reader, blob, writer),
+        PatchKind::Puffin => puffpatch(reader, blob, writer),
+    }
+}
+
+/// Patches bytes of which deflate has been puffed, and makes deflate of what comes out.
+fn puffpatch(reader: &mut dyn OldBytes, blob: &[u8], writer: &mut dyn NewBytes) -> Result<(), Fault> {
+    let refuse = |error| Fault::Decode(DecodeError::Puff(error));
+    let container = Container::parse(blob).map_err(refuse)?;
+    let layout = |which, info, size| {
+        Layout::check(info, size).map_err(|error| refuse(PuffError::Layout { which, error }))
+    };
+    let source = layout("source", &container.source, reader.size())?;
+    let destination = layout("destination", &container.destination, writer.left())?;
+    let mut old = PuffedReader::new(reader, source);
+    let mut new = PuffedWriter::new(writer, destination);
+    bspatch(&mut old, container.patch, &mut new)
+}
+
+fn bspatch(reader: &mut dyn OldBytes, patch: &[u8], writer: &mut dyn NewBytes) -> Result<(), Fault> {
+    let streams = Streams::parse(patch).ok_or(Fault::Decode(DecodeError::NotAPatch))?;
     if streams.new_size != writer.left() {
         return Err(Fault::Decode(DecodeError::Length("patch")));
     }
@@ -79,7 +119,7 @@ fn decode_triple(triple: &[u8; TRIPLE_SIZE], left: u64) -> Result<(u64, u64, i64
 }
 
 // As bspatch does it, old bytes outside the source count as zeros.
-fn add_source(reader: &mut ExtentReader, position: i64, piece: &mut [u8]) -> Result<(), Fault> {
+fn add_source(reader: &mut dyn OldBytes, position: i64, piece: &mut [u8]) -> Result<(), Fault> {
     let before = step(position.min(0).unsigned_abs(), piece.len());
     let mut rest = &mut piece[before..];
     let mut at = position.max(0).unsigned_abs();
@@ -125,5 +165,61 @@ impl<'a> Stream<'a> {
                 },
             })
         })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod in_memory {
+    use super::*;
+
+    /// Old bytes, or new ones up to a length.
+    pub(crate) struct Memory {
+        pub(crate) bytes: Vec<u8>,
+        room: usize,
+    }
+
+    impl Memory {
+        pub(crate) fn old(bytes: &[u8]) -> Self {
+            let (bytes, room) = (bytes.to_vec(), 0);
+            Self { bytes, room }
+        }
+
+        pub(crate) fn new(room: usize) -> Self {
+            let bytes = Vec::new();
+            Self { bytes, room }
+        }
+    }
+
+    impl OldBytes for Memory {
+        fn size(&self) -> u64 {
+            self.bytes.len() as u64
+        }
+
+        fn at(&mut self, position: u64, longest: usize) -> Result<&[u8], Fault> {
+            let rest = &self.bytes[position as usize..];
+            Ok(&rest[..rest.len().min(longest)])
+        }
+    }
+
+    impl NewBytes for Memory {
+        fn left(&self) -> u64 {
+            (self.room - self.bytes.len()) as u64
+        }
+
+        fn write(&mut self, data: &[u8]) -> Result<(), Fault> {
+            assert!(data.len() as u64 <= self.left());
+            self.bytes.extend_from_slice(data);
+            Ok(())
+        }
+    }
+
+    /// What a PUFFDIFF blob makes of `old`.
+    pub(crate) fn puffpatched(old: &[u8], blob: &[u8], size: usize) -> Result<Vec<u8>, DecodeError> {
+        let mut new = Memory::new(size);
+        match puffpatch(&mut Memory::old(old), blob, &mut new) {
+            Ok(()) => Ok(new.bytes),
+            Err(Fault::Decode(error)) => Err(error),
+            Err(_) => panic!("memory does not fail"),
+        }
     }
 }

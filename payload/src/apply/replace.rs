@@ -6,6 +6,7 @@ use bzip2::read::BzDecoder;
 use lzma_rust2::XzReader;
 
 use super::extents::ExtentWriter;
+use super::patch::NewBytes;
 use super::{DecodeError, Fault};
 use crate::format::{Coder, XZ_MEMORY_KIB};
 

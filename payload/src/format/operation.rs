@@ -63,6 +63,8 @@ pub enum PatchKind {
     Bsdiff,
     /// BROTLI_BSDIFF.
     Brotli,
+    /// PUFFDIFF: a bsdiff patch of bytes in which deflate has been puffed.
+    Puffin,
 }
 
 /// What an operation does.
@@ -88,7 +90,7 @@ pub enum Action {
         kind: PatchKind,
         /// The old bytes.
         source: Source,
-        /// A bsdiff patch.
+        /// A bsdiff patch, in a container if `kind` has one.
         blob: Blob,
     },
 }
@@ -123,6 +125,10 @@ impl Operation {
                 kind: PatchKind::Brotli,
                 ..
             } => "BROTLI_BSDIFF",
+            Action::Patch {
+                kind: PatchKind::Puffin,
+                ..
+            } => "PUFFDIFF",
         }
     }
 
@@ -164,6 +170,10 @@ impl Operation {
             } => 5,
             Action::Zero => 6,
             Action::Replace { coder: Coder::Xz, .. } => 8,
+            Action::Patch {
+                kind: PatchKind::Puffin,
+                ..
+            } => 9,
             Action::Patch {
                 kind: PatchKind::Brotli,
                 ..

@@ -2,6 +2,8 @@ use std::io;
 
 use millet_protocol::PartitionName;
 
+use crate::puff::DeflateError;
+
 /// Why a payload could not be made. What was written of it is useless.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
@@ -42,6 +44,9 @@ pub enum GenerateError {
         #[source]
         error: io::Error,
     },
+    /// Deflate that was found could not be puffed a second time.
+    #[error("a deflate block could not be puffed")]
+    Puff(#[source] DeflateError),
     /// A thread died.
     #[error("an encoding thread ended early")]
     Thread,

@@ -8,6 +8,8 @@ mod error;
 mod full;
 mod ordered;
 mod plan;
+#[allow(dead_code, unused_imports, reason = "the plan does not pair files yet")]
+mod puff;
 mod scan;
 mod similar;
 mod suffixes;

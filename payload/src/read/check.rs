@@ -169,11 +169,11 @@ impl Bounds {
             }
             6 => Action::Zero,
             5 => self.patch(PatchKind::Bsdiff, &message, blobs_length)?,
+            9 => self.patch(PatchKind::Puffin, &message, blobs_length)?,
             10 => self.patch(PatchKind::Brotli, &message, blobs_length)?,
             2 => return Err(OperationFault::Unsupported("MOVE")),
             3 => return Err(OperationFault::Unsupported("BSDIFF")),
             7 => return Err(OperationFault::Unsupported("DISCARD")),
-            9 => return Err(OperationFault::Unsupported("PUFFDIFF")),
             11 => return Err(OperationFault::Unsupported("ZUCCHINI")),
             12 => return Err(OperationFault::Unsupported("LZ4DIFF_BSDIFF")),
             13 => return Err(OperationFault::Unsupported("LZ4DIFF_PUFFDIFF")),
