@@ -13,6 +13,8 @@ pub mod filesystem;
 mod format;
 #[cfg(feature = "generate")]
 mod generate;
+#[cfg(feature = "generate")]
+pub mod input;
 mod puff;
 mod read;
 mod storage;

@@ -41,6 +41,20 @@ pub fn verify(
     scratch: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), VerifyError> {
+    make(head, blobs, old, scratch, progress).map(drop)
+}
+
+/// What a payload makes, in files without names.
+pub(crate) type Made = BTreeMap<PartitionName, Arc<File>>;
+
+/// As [`verify`], and keeps the files.
+pub(crate) fn make(
+    head: &Head,
+    blobs: &mut dyn Read,
+    old: &[Image],
+    scratch: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Made, VerifyError> {
     let slots = ScratchSlots {
         old,
         scratch,
@@ -62,7 +76,7 @@ pub fn verify(
             return Err(VerifyError::OtherResult(name()));
         }
     }
-    Ok(())
+    Ok(made)
 }
 
 struct Follow<'a>(&'a mut dyn FnMut(u64));
@@ -84,7 +98,7 @@ impl Observer for Follow<'_> {
 struct ScratchSlots<'a> {
     old: &'a [Image<'a>],
     scratch: &'a Path,
-    made: Mutex<BTreeMap<PartitionName, Arc<File>>>,
+    made: Mutex<Made>,
 }
 
 impl Slots for ScratchSlots<'_> {

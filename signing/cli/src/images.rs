@@ -1,99 +1,91 @@
-//! A folder of `<partition>.img`.
+//! The images of a build, from whatever an engineer has.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use millet_payload::input::{ImageForm, Input, InputKind, Member};
 use millet_payload::{Image, ReadAt};
 use millet_protocol::{BLOCK_SIZE, PartitionName};
 
+use crate::edge::Edge;
 use crate::output;
+use crate::progress::Meter;
 
 /// The images of a build, open for reading.
 pub struct Images {
-    folder: PathBuf,
-    files: BTreeMap<PartitionName, File>,
+    path: PathBuf,
+    input: Input,
 }
 
 impl Images {
-    /// Opens every `<partition>.img`; other files do not matter.
+    /// Opens a folder of `<partition>.img`, an OTA zip, a zip of images or a full payload.
     ///
     /// An image that is not whole blocks is refused, or with `pad` read as if zeros followed.
-    pub fn open(folder: &Path, pad: bool) -> anyhow::Result<Self> {
-        let what = || format!("cannot read the images in {}", folder.display());
-        let mut files = BTreeMap::new();
-        for entry in fs::read_dir(folder).with_context(what)? {
-            let path = entry.with_context(what)?.path();
-            if path.extension().is_some_and(|extension| extension == "img") {
-                let stem = path
-                    .file_stem()
-                    .and_then(|stem| stem.to_str())
-                    .unwrap_or_default();
-                let name: PartitionName = stem.parse().with_context(|| {
-                    format!("{} does not name a partition that can be updated", path.display())
-                })?;
-                let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
-                check_size(&path, &file, pad)?;
-                files.insert(name, file);
-            }
+    pub fn open(path: &Path, pad: bool, edge: &Edge) -> anyhow::Result<Self> {
+        let mut meter = None;
+        let mut progress = |done, total| {
+            meter
+                .get_or_insert_with(|| Meter::new("unpacking", total))
+                .set(done);
+        };
+        let input = Input::open(path, &edge.scratch, &mut progress)?;
+        drop(meter);
+        if input.kind() != InputKind::Folder {
+            let names: Vec<_> = input.members().keys().map(PartitionName::as_str).collect();
+            output::say(&format!(
+                "{}: {} of {}",
+                path.display(),
+                input.kind(),
+                names.join(", ")
+            ));
         }
-        if files.is_empty() {
-            bail!(
-                "{} holds no image: it should hold files such as system.img",
-                folder.display()
-            );
+        for member in input.members().values() {
+            check_size(member, pad)?;
         }
         Ok(Self {
-            folder: folder.to_owned(),
-            files,
+            path: path.to_owned(),
+            input,
         })
     }
 
     /// The images, ready for the payload's maker.
     pub fn list(&self) -> Vec<Image<'_>> {
-        self.files
-            .iter()
-            .map(|(name, file)| Image {
-                name: name.clone(),
-                bytes: file,
-            })
-            .collect()
+        self.input.images()
     }
 
     /// Their partitions.
     pub fn names(&self) -> impl Iterator<Item = &PartitionName> {
-        self.files.keys()
+        self.input.members().keys()
     }
 
     /// One of them.
-    pub fn get(&self, name: &PartitionName) -> anyhow::Result<&File> {
-        self.files
-            .get(name)
-            .with_context(|| format!("{} holds no {name}.img", self.folder.display()))
+    pub fn get(&self, name: &PartitionName) -> anyhow::Result<&dyn ReadAt> {
+        let member = self.input.members().get(name);
+        let member = member.with_context(|| format!("{} holds no {name}.img", self.path.display()))?;
+        Ok(&*member.bytes)
     }
 }
 
-fn check_size(path: &Path, file: &File, pad: bool) -> anyhow::Result<()> {
-    let size = ReadAt::size(file).with_context(|| format!("cannot read {}", path.display()))?;
-    if size == 0 {
-        bail!("{} is empty", path.display());
+fn check_size(member: &Member, pad: bool) -> anyhow::Result<()> {
+    let origin = &member.origin;
+    let size = member
+        .bytes
+        .size()
+        .with_context(|| format!("cannot read {origin}"))?;
+    if member.form == ImageForm::Sparse {
+        output::say(&format!("{origin}: {} of {}", member.form, output::bytes(size)));
     }
     let rest = size % BLOCK_SIZE;
-    if rest != 0 && !pad {
+    if rest == 0 {
+        return Ok(());
+    }
+    let zeros = BLOCK_SIZE - rest;
+    if !pad {
         bail!(
-            "{} has {size} bytes, which is not a multiple of {BLOCK_SIZE}: repeat with --pad to add {} zeros, as a raw \
-             kernel needs, or make the image anew if it should be whole",
-            path.display(),
-            BLOCK_SIZE - rest
+            "{origin} has {size} bytes, which is not a multiple of {BLOCK_SIZE}: repeat with --pad to add {zeros} \
+             zeros, as a raw kernel needs, or make the image anew if it should be whole"
         );
     }
-    if rest != 0 {
-        output::say(&format!(
-            "{}: {} zero bytes are added to its {size}",
-            path.display(),
-            BLOCK_SIZE - rest
-        ));
-    }
+    output::say(&format!("{origin}: {zeros} zero bytes are added to its {size}"));
     Ok(())
 }

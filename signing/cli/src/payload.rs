@@ -19,9 +19,9 @@ use crate::progress::Meter;
 
 #[derive(clap::Subcommand)]
 pub enum Command {
-    /// Makes a full payload of a folder of images.
+    /// Makes a full payload of images.
     Build(build::Args),
-    /// Makes a delta payload from one folder of images to another.
+    /// Makes a delta payload from one build's images to another's.
     Delta(delta::Args),
     /// Shows what a payload makes and of which operations.
     Inspect(inspect::Args),

@@ -38,8 +38,9 @@ pub struct Args {
     /// The build's name, new for every model.
     #[arg(long)]
     build: Build,
-    /// Folder of <partition>.img; {model} stands for the model. By default what millet.toml says.
-    #[arg(long, value_name = "DIR")]
+    /// Folder of <partition>.img, an OTA zip, a zip of images, or a full payload; {model} stands for the model. By
+    /// default what millet.toml says.
+    #[arg(long, value_name = "PATH")]
     images: Option<PathBuf>,
     /// A channel that the build may go to; may be given several times.
     #[arg(long = "channel", value_name = "CHANNEL", required = true)]

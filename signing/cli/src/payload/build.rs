@@ -12,8 +12,8 @@ use crate::progress::PayloadMeter;
 /// `millet payload build`
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of <partition>.img.
-    #[arg(long, value_name = "DIR")]
+    /// Folder of <partition>.img, raw or Android sparse; an OTA zip, a zip of images, or a full payload.
+    #[arg(long, value_name = "PATH")]
     images: PathBuf,
     /// The payload to write.
     #[arg(long, value_name = "FILE")]
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
-    let images = Images::open(&args.images, args.making.pad)?;
+    let images = Images::open(&args.images, args.making.pad, edge)?;
     let mut new = edge.unfinished.create(&args.out)?;
     let summary = write_full(
         &images.list(),

@@ -12,11 +12,11 @@ use crate::progress::PayloadMeter;
 /// `millet payload delta`
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of the images that devices have.
-    #[arg(long, value_name = "DIR")]
+    /// The images that devices have: a folder, an OTA zip, a zip of images, or a full payload.
+    #[arg(long, value_name = "PATH")]
     from: PathBuf,
-    /// Folder of the images that it makes.
-    #[arg(long, value_name = "DIR")]
+    /// The images that it makes: any of these.
+    #[arg(long, value_name = "PATH")]
     to: PathBuf,
     /// The payload to write.
     #[arg(long, value_name = "FILE")]
@@ -26,8 +26,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
-    let old = Images::open(&args.from, args.making.pad)?;
-    let images = Images::open(&args.to, args.making.pad)?;
+    let old = Images::open(&args.from, args.making.pad, edge)?;
+    let images = Images::open(&args.to, args.making.pad, edge)?;
     let mut new = edge.unfinished.create(&args.out)?;
     let options = args.making.options(edge);
     let summary = write_delta(

@@ -13,11 +13,11 @@ use crate::{Usage, output};
 pub struct Args {
     /// The payload.
     file: PathBuf,
-    /// Folder of the images that a delta reads.
-    #[arg(long, value_name = "DIR")]
+    /// The images that a delta reads: a folder, an OTA zip, a zip of images, or a full payload.
+    #[arg(long, value_name = "PATH")]
     from: Option<PathBuf>,
-    /// Folder of the images that it should make; without it, what it makes is compared with its own head only.
-    #[arg(long, value_name = "DIR")]
+    /// The images that it should make, in any of these forms; without it, what it makes is compared with its own head only.
+    #[arg(long, value_name = "PATH")]
     images: Option<PathBuf>,
 }
 
@@ -34,11 +34,11 @@ pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
     let old = args
         .from
         .as_ref()
-        .map(|folder| Images::open(folder, true))
+        .map(|path| Images::open(path, true, edge))
         .transpose()?;
     let old = old.as_ref().map(Images::list).unwrap_or_default();
-    if let Some(folder) = &args.images {
-        compare(&opened.head, &Images::open(folder, true)?)?;
+    if let Some(path) = &args.images {
+        compare(&opened.head, &Images::open(path, true, edge)?)?;
     }
     opened
         .verify(&old, &edge.scratch, "verifying")
@@ -55,7 +55,7 @@ pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
 fn compare(head: &Head, images: &Images) -> anyhow::Result<()> {
     for partition in head.partitions() {
         let image = images.get(&partition.name)?;
-        let (name, size) = (&partition.name, millet_payload::ReadAt::size(image)?);
+        let (name, size) = (&partition.name, image.size()?);
         let padded = size
             .checked_next_multiple_of(millet_protocol::BLOCK_SIZE)
             .unwrap_or(size);

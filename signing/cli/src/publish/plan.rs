@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use jiff::civil::Date;
-use millet_payload::{ReadAt, hash};
+use millet_payload::hash;
 use millet_protocol::{BLOCK_SIZE, BuildManifest, Channel, Entry, Model, Requires, Sequence, Train};
 
 use super::{Args, decide};
@@ -63,6 +63,7 @@ fn decide_for(
     let images = Images::open(
         &images_folder(args, config, model_config, model)?,
         args.making.pad,
+        edge,
     )?;
     if let Some(taken) = builds.iter().find(|build| build.build == args.build) {
         if !is_same(taken, args, &channels, &images)? {
@@ -132,7 +133,7 @@ fn is_same(
     }
     for partition in &published.partitions {
         let file = images.get(&partition.name)?;
-        let size = ReadAt::size(file)?.next_multiple_of(BLOCK_SIZE);
+        let size = file.size()?.next_multiple_of(BLOCK_SIZE);
         if size != partition.size || hash(file, size, &mut |_| ())? != partition.sha256 {
             return Ok(false);
         }

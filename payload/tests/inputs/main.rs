@@ -1,0 +1,157 @@
+//! What engineers hand over, opened.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod sparse;
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+
+use millet_payload::input::{ImageForm, Input, InputError, InputKind};
+use millet_payload::{Image, Options, ReadAt, write_delta, write_full};
+
+const BLOCK: usize = 4096;
+
+#[test]
+fn a_folder_of_raw_and_sparse_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let system = image(1, 300);
+    write(folder.path(), "system.img", &sparse::of(&system));
+    write(folder.path(), "boot.img", &image(2, 3)[..5000]);
+    write(folder.path(), "notes.txt", b"nothing");
+    let input = open(folder.path()).unwrap();
+    assert_eq!(input.kind(), InputKind::Folder);
+    assert!(sparse::of(&system).len() < system.len() / 2);
+    assert!(content(&input, "system") == system);
+    assert!(content(&input, "boot") == image(2, 3)[..5000]);
+    let forms: Vec<_> = input
+        .members()
+        .iter()
+        .map(|(name, member)| (name.as_str(), member.form))
+        .collect();
+    assert_eq!(forms, [("boot", ImageForm::Raw), ("system", ImageForm::Sparse)]);
+    assert_eq!(input.images().len(), 2);
+}
+
+#[test]
+fn a_full_payload_makes_its_images() {
+    let folder = tempfile::tempdir().unwrap();
+    let (system, boot) = (image(1, 300), image(2, 3));
+    let images = [named("boot", &boot), named("system", &system)];
+    let options = Options::default();
+    let mut full = Vec::new();
+    write_full(&images, &options, &(), &mut full).unwrap();
+    write(folder.path(), "full.bin", &full);
+    let input = open(&folder.path().join("full.bin")).unwrap();
+    assert_eq!(input.kind(), InputKind::Payload);
+    assert!(content(&input, "system") == system && content(&input, "boot") == boot);
+    assert!(
+        input
+            .members()
+            .values()
+            .all(|member| member.form == ImageForm::Made)
+    );
+
+    let refused = |name: &str, payload: &[u8]| {
+        write(folder.path(), name, payload);
+        open(&folder.path().join(name)).err().unwrap()
+    };
+    let mut delta = Vec::new();
+    write_delta(&images, &images, &options, &(), &mut delta).unwrap();
+    let error = refused("delta.bin", &delta);
+    assert!(matches!(error, InputError::Delta(_)) && error.to_string().contains("take the full payload"));
+    let cut = refused("cut.bin", &full[..full.len() - 1]);
+    assert!(
+        matches!(cut, InputError::CutOff { needs, .. } if needs == full.len() as u64),
+        "{cut:?}"
+    );
+    assert!(matches!(
+        refused("head.bin", &full[..100]),
+        InputError::CutOff { .. }
+    ));
+    assert!(matches!(
+        refused("prefix.bin", &full[..20]),
+        InputError::CutOff { .. }
+    ));
+    let mut flipped = full.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    assert!(matches!(
+        refused("flipped.bin", &flipped),
+        InputError::Make { .. }
+    ));
+}
+
+#[test]
+fn what_is_no_input_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = |name: &str| open(&folder.path().join(name)).err().unwrap();
+    assert!(matches!(refused("nowhere"), InputError::Open { .. }));
+    write(folder.path(), "empty/notes.txt", b"");
+    assert!(matches!(refused("empty"), InputError::NoImages { .. }));
+    write(folder.path(), "zero/boot.img", b"");
+    assert!(refused("zero").to_string().ends_with("zero/boot.img is empty"));
+    write(folder.path(), "name/system_a.img", b"1");
+    assert!(
+        refused("name")
+            .to_string()
+            .contains("system_a.img does not name a partition")
+    );
+    write(
+        folder.path(),
+        "broken/system.img",
+        &sparse::of(&image(1, 9))[..100],
+    );
+    let error = refused("broken");
+    assert!(
+        error.to_string().contains("sparse image") && error.source().is_some(),
+        "{error:?}"
+    );
+    write(folder.path(), "alone.img", &image(1, 1));
+    assert!(matches!(refused("alone.img"), InputError::Unknown(_)));
+    write(folder.path(), "short", b"Cr");
+    assert!(matches!(refused("short"), InputError::Unknown(_)));
+}
+
+fn open(path: &Path) -> Result<Input, InputError> {
+    Input::open(path, &std::env::temp_dir(), &mut |done, total| {
+        assert!(done <= total);
+    })
+}
+
+fn content(input: &Input, name: &str) -> Vec<u8> {
+    let bytes = &input.members()[&name.parse().unwrap()].bytes;
+    let mut content = vec![0; bytes.size().unwrap() as usize];
+    bytes.read_exact_at(&mut content, 0).unwrap();
+    content
+}
+
+fn named<'a>(name: &str, bytes: &'a Vec<u8>) -> Image<'a> {
+    Image {
+        name: name.parse().unwrap(),
+        bytes,
+    }
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) {
+    let path = folder.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Blocks of a seed: some zero, some of one byte, some of noise.
+fn image(seed: u64, blocks: usize) -> Vec<u8> {
+    let mut state = seed;
+    let mut image = Vec::with_capacity(blocks * BLOCK);
+    for _ in 0..blocks {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        match state >> 61 {
+            0..4 => image.extend([0; BLOCK]),
+            4 => image.extend([state as u8; BLOCK]),
+            _ => image.extend((0..BLOCK as u64).map(|at| (at.wrapping_mul(state | 1) >> 32) as u8)),
+        }
+    }
+    image
+}
