@@ -43,12 +43,17 @@ pub(in crate::generate) fn announces_deflate(bytes: &[u8]) -> bool {
 /// Time is bounded whatever the bytes are: once streams that turned out to be none took a few times the stretch's
 /// length, the search ends.
 pub(super) fn locate(bytes: &[u8]) -> Found {
+    search(bytes, bytes.len() as u64 * 4 + (1 << 20))
+}
+
+/// `patience` is how many bytes of puff may be made in vain.
+pub(super) fn search(bytes: &[u8], patience: u64) -> Found {
     let [one, two, three] = FIRST_BYTES;
     let mut search = Search {
         bytes,
         puffer: Puffer::new(),
         found: Found::default(),
-        patience: bytes.len() as u64 * 4 + (1 << 20),
+        patience,
     };
     let mut next = 0;
     for at in memchr3_iter(one, two, three, bytes) {

@@ -214,28 +214,50 @@ fn proportional(part: &Range<usize>, new: &Range<usize>, old: &Range<usize>) -> 
     old.start + start..old.start + end
 }
 
-/// By name; without a name, or with one that is new, whatever follows the last one's.
+/// By name; then, for those with a new one, the most similar name that is left, since versions and hashes are part of
+/// names; then whatever follows the last one's.
 fn counterparts(
     (old, old_members): (&[u8], &[Member]),
     (new, new_members): (&[u8], &[Member]),
 ) -> Vec<Option<usize>> {
+    let old_name = |index: usize| name(old, &old_members[index]);
     let mut named: BTreeMap<&[u8], Vec<usize>> = BTreeMap::new();
-    for (index, member) in old_members.iter().enumerate().rev() {
-        if let Some(name) = &member.name {
-            named.entry(&old[name.clone()]).or_default().push(index);
-        }
+    for index in (0..old_members.len()).rev() {
+        named.entry(old_name(index)).or_default().push(index);
     }
+    let same = |member: &Member| named.get_mut(name(new, member))?.pop();
+    let mut found: Vec<_> = new_members.iter().map(same).collect();
+
+    let mut left: Vec<usize> = named.into_values().flatten().collect();
+    left.sort_unstable();
     let mut last = None;
-    new_members
-        .iter()
-        .map(|member| {
-            let name = member.name.as_ref().map(|name| &new[name.clone()]);
-            let same = name.and_then(|name| named.get_mut(name)?.pop());
-            let next = last.map_or(0, |last| last + 1);
-            last = same.or((next < old_members.len()).then_some(next)).or(last);
-            last
-        })
-        .collect()
+    for (found, member) in found.iter_mut().zip(new_members) {
+        if found.is_none() && !left.is_empty() && left.len() <= MOST_LEFT {
+            let name = name(new, member);
+            let likeness = |(_, index): &(usize, &usize)| likeness(old_name(**index), name);
+            // Of equal ones the first.
+            let best = left.iter().enumerate().rev().max_by_key(likeness);
+            *found = best.map(|(place, _)| place).map(|place| left.remove(place));
+        }
+        let next = last.map_or(0, |last| last + 1);
+        last = found.or((next < old_members.len()).then_some(next)).or(last);
+        *found = last;
+    }
+    found
+}
+
+/// Old members that a new name is compared with at most: renaming everything must not take for ever.
+const MOST_LEFT: usize = 2000;
+
+fn name<'a>(bytes: &'a [u8], member: &Member) -> &'a [u8] {
+    member.name.as_ref().map_or(&[], |name| &bytes[name.clone()])
+}
+
+/// How many bytes two names begin and end with together.
+fn likeness(one: &[u8], other: &[u8]) -> usize {
+    let equal = |(one, other): &(&u8, &u8)| one == other;
+    let front = one.iter().zip(other).take_while(equal).count();
+    front + one.iter().rev().zip(other.iter().rev()).take_while(equal).count()
 }
 
 /// The extent that lies on both sides of a byte boundary.
@@ -289,4 +311,58 @@ fn inside(deflates: &[Deflate], ranges: &[Range<usize>]) -> Vec<Deflate> {
         base += range.len();
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn members(names: &[&str]) -> (Vec<u8>, Vec<Member>) {
+        let mut bytes = Vec::new();
+        let members = names.iter().map(|name| {
+            let start = bytes.len();
+            bytes.extend_from_slice(name.as_bytes());
+            Member {
+                bytes: start..bytes.len(),
+                name: (!name.is_empty()).then_some(start..bytes.len()),
+            }
+        });
+        let members = members.collect();
+        (bytes, members)
+    }
+
+    #[test]
+    fn members_are_paired_by_name_then_by_a_similar_one_then_by_order() {
+        let (old, old_members) = members(&["a-1.0/x", "b.so", "lib-77af.so", "b.so", "a-1.0/y"]);
+        let (new, new_members) = members(&["lib-01cd.so", "b.so", "a-1.1/y", "b.so", "a-1.1/x", "", "b.so"]);
+        assert_eq!(
+            counterparts((&old, &old_members), (&new, &new_members)),
+            [2, 1, 4, 3, 0, 1, 2].map(Some)
+        );
+        assert_eq!(counterparts((&[], &[]), (&new, &new_members)), [None; 7]);
+    }
+
+    #[test]
+    fn part_of_a_member_is_made_of_the_same_part() {
+        let (new, old) = (0..100 * BLOCK, 1000..1000 + 200 * BLOCK);
+        assert_eq!(proportional(&new, &new, &old), old);
+        let part = proportional(&(50 * BLOCK..60 * BLOCK), &new, &old);
+        let slack = 20 * BLOCK / 8 + 16 * BLOCK;
+        assert_eq!(part, 1000 + 100 * BLOCK - slack..1000 + 120 * BLOCK + slack);
+        assert_eq!(proportional(&(0..BLOCK), &new, &(7..7)), 7..7);
+    }
+
+    #[test]
+    fn ranges_are_whole_blocks_without_short_gaps() {
+        let ranges = [
+            5..BLOCK,
+            9 * BLOCK + 1..9 * BLOCK + 2,
+            3..3,
+            20 * BLOCK..usize::MAX / 2,
+        ];
+        assert_eq!(
+            merged(ranges.into_iter(), 21 * BLOCK, GAP),
+            [0..10 * BLOCK, 20 * BLOCK..21 * BLOCK]
+        );
+    }
 }

@@ -2,13 +2,19 @@
 
 use std::ops::Range;
 
+use millet_protocol::{PartitionName, Sha256Digest};
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 use zlib_rs::Strategy as ZlibStrategy;
 
-use super::locate::{announces_deflate, locate};
+use super::locate::{announces_deflate, locate, search};
 use super::*;
 use crate::apply::puffpatched;
+use crate::format::{Action, Blob, Extent, Info, Operation, PatchKind, Source};
 use crate::puff::samples::{content, zlib};
+use crate::read::Head;
+use crate::storage::Image;
+use crate::write::{MINOR_DELTA, PayloadWriter};
 
 const BLOCK: usize = 4096;
 
@@ -70,6 +76,10 @@ fn edited(old: &[(String, Vec<u8>)], seed: u64) -> Vec<(String, Vec<u8>)> {
     }
     new.insert(new.len() / 2, ("added".to_owned(), content(seed ^ 9, 5000)));
     new
+}
+
+fn sha256(bytes: &[u8]) -> Sha256Digest {
+    Sha256Digest(Sha256::digest(bytes).into())
 }
 
 fn bits(deflates: &[Deflate]) -> u64 {
@@ -173,6 +183,51 @@ fn a_patch_by_tokens_is_far_smaller() {
     );
 }
 
+/// Through the manifest and back, as a device does it.
+#[test]
+fn an_operation_is_written_and_applied() {
+    let old_members = members(0x1234_5678, 5, 60_000);
+    let (old, new) = (
+        zip(&old_members, 6, false),
+        zip(&edited(&old_members, 3), 6, false),
+    );
+    let blob = puffdiff(&old, &new).unwrap().unwrap();
+    let info = |bytes: &[u8]| Info {
+        size: bytes.len() as u64,
+        sha256: sha256(bytes),
+    };
+    let whole = |bytes: &[u8]| Extent {
+        start: 0,
+        blocks: (bytes.len() / BLOCK) as u64,
+    };
+    let operation = Operation {
+        action: Action::Patch {
+            kind: PatchKind::Puffin,
+            source: Source {
+                extents: vec![whole(&old)],
+                sha256: sha256(&old),
+            },
+            blob: Blob {
+                offset: 0,
+                length: blob.len() as u64,
+                sha256: sha256(&blob),
+            },
+        },
+        destination: vec![whole(&new)],
+    };
+    let name: PartitionName = "system".parse().unwrap();
+    let mut writer = PayloadWriter::new(MINOR_DELTA, &std::env::temp_dir()).unwrap();
+    writer.partition(&name, Some(info(&old)), info(&new), 0);
+    writer.operation(&operation, &blob).unwrap();
+    let mut payload = Vec::new();
+    let summary = writer.finish(&mut payload).unwrap();
+    assert_eq!(summary.operations["PUFFDIFF"], (1, blob.len() as u64));
+    let (head, mut blobs) = payload.split_at(summary.metadata_size as usize);
+    let head = Head::parse(head).unwrap();
+    let old = [Image { name, bytes: &old }];
+    crate::verify(&head, &mut blobs, &old, &std::env::temp_dir(), &mut |_| ()).unwrap();
+}
+
 #[test]
 fn all_formats_are_found() {
     let (content, mut file) = (content(1, 150_000), vec![0xee; 1000]);
@@ -250,14 +305,16 @@ fn what_a_puff_does_not_bring_back_stays_bytes() {
 
 #[test]
 fn headers_without_streams_end_the_search() {
-    // Each header is followed by a long block that turns out wrong: a distance before the beginning.
-    let mut block = deflated(&content(5, 200_000), 9);
-    block[3000] ^= 1;
-    let mut file = Vec::new();
-    for _ in 0..3000 {
-        file.extend(b"\x1f\x8b\x08\0\0\0\0\0\0\x03");
+    // A match at the very beginning: the fixed code, length 3, distance 1.
+    let mut bits = crate::puff::BitWriter::default();
+    for (value, width) in [(3, 3), (0b0100_0000, 7), (0, 5), (0, 7)] {
+        bits.put(value, width);
     }
-    file.extend(block);
-    let found = locate(&file);
-    assert!(found.members.len() <= 1);
+    bits.put(0, 2);
+    let header = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
+    let mut file = [header, bits.whole_bytes()].concat();
+    file.extend(header);
+    file.extend(deflated(&content(5, 900), 9));
+    assert_eq!(search(&file, 1).members.len(), 0);
+    assert_eq!(locate(&file).members.len(), 1);
 }
