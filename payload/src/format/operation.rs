@@ -82,7 +82,7 @@ pub enum Action {
         /// As many blocks as the destination has.
         source: Source,
     },
-    /// Writes zeros.
+    /// Writes zeros: ZERO, and DISCARD too.
     Zero,
     /// Patches blocks of the old partition.
     Patch {

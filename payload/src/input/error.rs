@@ -2,7 +2,7 @@ use std::io;
 
 use millet_protocol::{NameError, PartitionName};
 
-use super::{InputKind, SparseError};
+use super::{InputKind, SparseError, ZipError};
 use crate::read::HeadError;
 use crate::verify::VerifyError;
 
@@ -74,6 +74,15 @@ pub enum InputError {
         /// What is wrong.
         #[source]
         error: SparseError,
+    },
+    /// A zip archive that is broken or contradicts itself.
+    #[error("cannot read the zip archive {origin}")]
+    Zip {
+        /// Which archive.
+        origin: String,
+        /// What is wrong.
+        #[source]
+        error: ZipError,
     },
     /// A payload that is broken or of another kind.
     #[error("{origin} is not a payload that Millet reads")]

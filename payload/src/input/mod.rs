@@ -2,8 +2,11 @@
 
 mod error;
 mod folder;
+mod package;
 mod payload;
+mod sequence;
 mod sparse;
+mod zip;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +22,7 @@ use crate::storage::{Image, ReadAt};
 
 pub use error::InputError;
 pub use sparse::{SparseError, SparseImage};
+pub use zip::ZipError;
 
 /// Images of a build, open for reading. What had to be unpacked lies in unnamed files that vanish with it.
 pub struct Input {
@@ -31,6 +35,10 @@ pub struct Input {
 pub enum InputKind {
     /// A folder of `<partition>.img`.
     Folder,
+    /// A zip with a `payload.bin` that is a full payload.
+    Package,
+    /// A zip of `<partition>.img`.
+    Zip,
     /// A full payload.
     Payload,
 }
@@ -57,24 +65,38 @@ pub struct Member {
 }
 
 impl Input {
-    /// Opens what lies at `path`.
-    ///
-    /// What must be unpacked goes into unnamed files in the directory `scratch`, which needs room for that;
-    /// `progress` hears bytes of input done and bytes in all meanwhile.
+    /// Opens what lies at `path`: a folder, or a file that [`Input::read`] reads.
     pub fn open(path: &Path, scratch: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Self, InputError> {
         let origin = path.display().to_string();
-        let (kind, members) = if path.is_dir() {
-            (InputKind::Folder, folder::open(path)?)
-        } else {
-            let file = Arc::new(File::open(path).map_err(InputError::open(&origin))?);
-            match magic(&*file).map_err(InputError::read(&origin))? {
-                PAYLOAD_MAGIC => (
-                    InputKind::Payload,
-                    payload::open(&file, &origin, scratch, progress)?,
-                ),
-                _ => return Err(InputError::Unknown(origin)),
-            }
+        if path.is_dir() {
+            return Self::new(origin, (InputKind::Folder, folder::open(path)?));
+        }
+        let file = File::open(path).map_err(InputError::open(&origin))?;
+        Self::read(Arc::new(file), origin, scratch, progress)
+    }
+
+    /// Reads a file, called `origin` when something is wrong with it.
+    ///
+    /// What must be unpacked goes into unnamed files in the directory `scratch`, which needs room for that;
+    /// `progress` hears bytes of the input done and bytes in all meanwhile.
+    pub fn read(
+        file: Arc<dyn ReadAt>,
+        origin: String,
+        scratch: &Path,
+        progress: &mut dyn FnMut(u64, u64),
+    ) -> Result<Self, InputError> {
+        let found = match magic(&*file).map_err(InputError::read(&origin))? {
+            ZIP_MAGIC => package::open(file, &origin, scratch, progress)?,
+            PAYLOAD_MAGIC => (
+                InputKind::Payload,
+                payload::open(&*file, &origin, scratch, progress)?,
+            ),
+            _ => return Err(InputError::Unknown(origin)),
         };
+        Self::new(origin, found)
+    }
+
+    fn new(origin: String, (kind, members): (InputKind, Members)) -> Result<Self, InputError> {
         if members.is_empty() {
             return Err(InputError::NoImages { origin, kind });
         }
@@ -107,6 +129,8 @@ impl fmt::Display for InputKind {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.pad(match self {
             Self::Folder => "folder of images",
+            Self::Package => "OTA zip",
+            Self::Zip => "zip of images",
             Self::Payload => "full payload",
         })
     }
@@ -126,6 +150,9 @@ impl fmt::Display for ImageForm {
 type Members = BTreeMap<PartitionName, Member>;
 
 const PAYLOAD_MAGIC: [u8; 4] = *b"CrAU";
+
+/// A zip's first local header. One without entries begins otherwise, and has no images.
+const ZIP_MAGIC: [u8; 4] = *b"PK\x03\x04";
 
 /// The first four bytes; zeros for a shorter file.
 fn magic(bytes: &dyn ReadAt) -> io::Result<[u8; 4]> {

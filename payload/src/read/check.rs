@@ -167,13 +167,13 @@ impl Bounds {
                 }
                 Action::Copy { source }
             }
-            6 => Action::Zero,
+            // DISCARD leaves open what the blocks hold; AOSP writes zeros where it cannot discard, and so may we always.
+            6 | 7 => Action::Zero,
             5 => self.patch(PatchKind::Bsdiff, &message, blobs_length)?,
             9 => self.patch(PatchKind::Puffin, &message, blobs_length)?,
             10 => self.patch(PatchKind::Brotli, &message, blobs_length)?,
             2 => return Err(OperationFault::Unsupported("MOVE")),
             3 => return Err(OperationFault::Unsupported("BSDIFF")),
-            7 => return Err(OperationFault::Unsupported("DISCARD")),
             11 => return Err(OperationFault::Unsupported("ZUCCHINI")),
             12 => return Err(OperationFault::Unsupported("LZ4DIFF_BSDIFF")),
             13 => return Err(OperationFault::Unsupported("LZ4DIFF_PUFFDIFF")),

@@ -2,13 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod archive;
 mod sparse;
 
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use millet_payload::input::{ImageForm, Input, InputError, InputKind};
+use archive::{Entry, deflated, stored, zip};
+use millet_payload::input::{ImageForm, Input, InputError, InputKind, ZipError};
 use millet_payload::{Image, Options, ReadAt, write_delta, write_full};
 
 const BLOCK: usize = 4096;
@@ -83,6 +86,112 @@ fn a_full_payload_makes_its_images() {
 }
 
 #[test]
+fn a_zip_of_images_or_with_a_payload() {
+    let (system, boot) = (image(1, 300), image(2, 3));
+    let mut large = stored("boot.img", &boot);
+    large.zip64 = true;
+    let images = zip(&[
+        deflated("system.img", &system),
+        large,
+        deflated("vendor.img", &sparse::of(&system)),
+        stored("android-info.txt", b"board=x"),
+        stored("IMAGES/system.img", b"another"),
+    ]);
+    let input = read(images).unwrap();
+    assert_eq!(input.kind(), InputKind::Zip);
+    assert!(content(&input, "system") == system && content(&input, "vendor") == system);
+    assert!(content(&input, "boot") == boot);
+    assert_eq!(
+        input.members()[&"boot".parse().unwrap()].origin,
+        "a.zip: boot.img"
+    );
+    let input = read(zip(&[stored("META/x", b""), deflated("IMAGES/boot.img", &boot)])).unwrap();
+    assert!(content(&input, "boot") == boot);
+
+    let mut full = Vec::new();
+    write_full(&[named("system", &system)], &Options::default(), &(), &mut full).unwrap();
+    for payload in [stored("payload.bin", &full), deflated("payload.bin", &full)] {
+        let package = zip(&[stored("META-INF/com/android/metadata", b"ota-type=AB"), payload]);
+        let input = read(package).unwrap();
+        assert_eq!(input.kind(), InputKind::Package);
+        assert!(content(&input, "system") == system);
+    }
+}
+
+#[test]
+fn an_archive_that_lies_is_refused() {
+    let boot = image(2, 3);
+    let entry = || deflated("boot.img", &boot);
+    let refused = |entries: &[Entry]| zip_error(zip(entries));
+    assert!(matches!(refused(&[entry(), entry()]), ZipError::Twice(name) if name == "boot.img"));
+    let other_name = Entry {
+        local_name: "misc.img".into(),
+        ..entry()
+    };
+    assert!(matches!(refused(&[other_name]), ZipError::OtherName { .. }));
+    let mut overlapping = zip(&[stored("one.img", &boot), stored("two.img", &boot)]);
+    let first = 30 + 7 + boot.len();
+    // The first entry's size in the directory grows over the second one.
+    let directory = overlapping.len() - 22 - 2 * (46 + 7);
+    let size = (boot.len() as u32 + 100).to_le_bytes();
+    overlapping[directory + 20..directory + 24].copy_from_slice(&size);
+    overlapping[directory + 24..directory + 28].copy_from_slice(&size);
+    assert!(directory > first);
+    assert!(matches!(zip_error(overlapping), ZipError::Overlap(name) if name == "two.img"));
+    let bomb = Entry {
+        size: 1 << 40,
+        zip64: true,
+        ..entry()
+    };
+    assert!(matches!(refused(&[bomb]), ZipError::Size { .. }));
+    let longer = Entry {
+        size: boot.len() as u64 + 1,
+        ..entry()
+    };
+    assert!(matches!(refused(&[longer]), ZipError::Length { .. }));
+    let shorter = Entry {
+        size: boot.len() as u64 - 1,
+        ..entry()
+    };
+    assert!(matches!(refused(&[shorter]), ZipError::Length { .. }));
+    for damaged in [entry(), stored("boot.img", &boot)] {
+        let damaged = Entry {
+            checksum: 1,
+            ..damaged
+        };
+        assert!(matches!(refused(&[damaged]), ZipError::Checksum(_)));
+    }
+    assert!(matches!(
+        refused(&[Entry { flags: 1, ..entry() }]),
+        ZipError::Encrypted(_)
+    ));
+    assert!(matches!(
+        refused(&[Entry {
+            method: 12,
+            ..entry()
+        }]),
+        ZipError::Method { method: 12, .. }
+    ));
+    let mut uncounted = zip(&[entry(), stored("a", b"")]);
+    let end = uncounted.len() - 22;
+    uncounted[end + 8..end + 12].copy_from_slice(&[1, 0, 1, 0]);
+    assert!(matches!(
+        zip_error(uncounted),
+        ZipError::Entries { says: 1, has: 2 }
+    ));
+    let whole = zip(&[entry(), stored("a", b"")]);
+    for length in 4..whole.len() {
+        zip_error(whole[..length].to_vec());
+    }
+    let twice = [stored("system.img", &boot), stored("misc.img", &boot)];
+    assert!(matches!(read(zip(&twice)), Err(InputError::Name { origin, .. }) if origin == "a.zip: misc.img"));
+    assert!(matches!(
+        read(zip(&[stored("a", b"")])),
+        Err(InputError::NoImages { .. })
+    ));
+}
+
+#[test]
 fn what_is_no_input_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let refused = |name: &str| open(&folder.path().join(name)).err().unwrap();
@@ -117,6 +226,23 @@ fn open(path: &Path) -> Result<Input, InputError> {
     Input::open(path, &std::env::temp_dir(), &mut |done, total| {
         assert!(done <= total);
     })
+}
+
+fn read(archive: Vec<u8>) -> Result<Input, InputError> {
+    let mut progress = |done, total| assert!(done <= total);
+    Input::read(
+        Arc::new(archive),
+        "a.zip".into(),
+        &std::env::temp_dir(),
+        &mut progress,
+    )
+}
+
+fn zip_error(archive: Vec<u8>) -> ZipError {
+    match read(archive).err().unwrap() {
+        InputError::Zip { error, .. } => error,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn content(input: &Input, name: &str) -> Vec<u8> {
