@@ -8,6 +8,7 @@ mod bytes;
 mod erofs;
 mod error;
 mod ext4;
+mod squashfs;
 mod tree;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::storage::ReadAt;
 use bytes::Bytes;
 use erofs::Erofs;
 use ext4::Ext4;
+use squashfs::Squashfs;
 
 pub use error::{Fault, FilesystemError, Subject};
 
@@ -87,7 +89,8 @@ pub fn files(image: &dyn ReadAt) -> Result<Files, FilesystemError> {
     let files = match kind {
         Kind::Ext4 => tree::walk(kind, &Ext4::open(&bytes).map_err(refused)?, &bytes)?,
         Kind::Erofs => tree::walk(kind, &Erofs::open(&bytes).map_err(refused)?, &bytes)?,
-        Kind::Squashfs | Kind::Unknown => Vec::new(),
+        Kind::Squashfs => tree::walk(kind, &Squashfs::open(&bytes).map_err(refused)?, &bytes)?,
+        Kind::Unknown => Vec::new(),
     };
     Ok(Files { kind, files })
 }
@@ -101,7 +104,9 @@ fn recognise(bytes: &Bytes) -> std::io::Result<Kind> {
         return Ok(Kind::Unknown);
     }
     let superblock = &head[SUPERBLOCK as usize..];
-    Ok(if erofs::is_superblock(superblock) {
+    Ok(if squashfs::is_superblock(&head) {
+        Kind::Squashfs
+    } else if erofs::is_superblock(superblock) {
         Kind::Erofs
     } else if ext4::is_superblock(superblock) {
         Kind::Ext4

@@ -91,8 +91,10 @@ const MOST_PATH_BYTES: usize = 256 << 20;
 /// Extents of all files together: 512 MiB of memory.
 const MOST_EXTENTS: usize = 1 << 25;
 
-/// How many files may share each block, on average: deduplicated images share some.
+/// How many files may share each block, on average: deduplicated images share some. Besides, each file may have its
+/// end in a block that many are compressed together in, of 1 MiB at most.
 const MOST_SHARING: u64 = 16;
+const MOST_SHARED: u64 = (1 << 20) / BLOCK_SIZE + 1;
 
 const SHOWN_CHARACTERS: usize = 80;
 
@@ -175,6 +177,7 @@ impl Walk {
         for extent in extents {
             self.blocks = self.blocks.saturating_add(extent.blocks);
         }
+        self.most_blocks = self.most_blocks.saturating_add(MOST_SHARED);
         if self.blocks > self.most_blocks {
             return Err(Fault::TooMuch {
                 what: "blocks of files, counted once for each file",

@@ -10,8 +10,9 @@ const METADATA: u64 = 400_000;
 
 #[test]
 fn damaged_images_end_with_an_error_or_a_listing() {
-    for recipe in &RECIPES {
-        let whole = fixture(recipe.name);
+    let others = ["squashfs-gzip", "squashfs-xz", "squashfs-plain"];
+    for name in RECIPES.iter().map(|recipe| recipe.name).chain(others) {
+        let whole = fixture(name);
         let mut seed = 77;
         for round in 0..60 {
             let mut image = whole.clone();
@@ -29,7 +30,7 @@ fn damaged_images_end_with_an_error_or_a_listing() {
                 for extent in file.extents {
                     assert!(
                         extent.blocks > 0 && extent.end() <= blocks,
-                        "{}: {extent:?}",
+                        "{name}: {}: {extent:?}",
                         file.path
                     );
                 }

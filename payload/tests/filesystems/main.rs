@@ -8,6 +8,7 @@
 
 mod hostile;
 mod maker;
+mod squashfs;
 
 use std::fs;
 use std::io::Read;

@@ -188,14 +188,16 @@ const fn recipe(name: &'static str, tool: Tool, arguments: &'static [&'static st
     }
 }
 
-fn find(tool: &str) -> Option<PathBuf> {
+/// Where a tool is installed, if it is.
+pub fn find(tool: &str) -> Option<PathBuf> {
     ["/usr/sbin", "/usr/bin", "/sbin", "/usr/local/bin"]
         .map(|folder| Path::new(folder).join(tool))
         .into_iter()
         .find(|path| path.exists())
 }
 
-fn run(command: &mut Command) -> String {
+/// Runs a command that must succeed, and returns what it says.
+pub fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     assert!(
         output.status.success(),
@@ -205,7 +207,8 @@ fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn regular_files(root: &Path, below: &Path, paths: &mut Vec<String>) {
+/// Paths of all regular files of a folder.
+pub fn regular_files(root: &Path, below: &Path, paths: &mut Vec<String>) {
     for entry in fs::read_dir(root.join(below)).unwrap() {
         let entry = entry.unwrap();
         let path = below.join(entry.file_name());
