@@ -138,6 +138,10 @@ impl Agent {
 
     /// Documents that nothing refers to any more are forgotten.
     fn prune(&self) -> Result<(), Error> {
+        // While nobody knows what runs, every start reads all manifests: they are better kept.
+        if self.running_build().is_none() {
+            return Ok(());
+        }
         let slots = [Slot::A, Slot::B]
             .into_iter()
             .filter_map(|slot| self.journal().slot(slot));
