@@ -28,7 +28,7 @@ pub use apply::{
 };
 pub use format::{
     Action, BROTLI_WINDOW_BITS, Blob, Coder, Extent, HEADER_SIZE as PREFIX, Info, LARGEST_PARTITION,
-    LONGEST_BLOB, LONGEST_HEAD, LONGEST_SIGNATURE, Operation, PatchKind, Source, XZ_MEMORY_KIB,
+    LONGEST_BLOB, LONGEST_HEAD, LONGEST_SIGNATURE, Operation, PatchBytes, PatchKind, Source, XZ_MEMORY_KIB,
     metadata_size,
 };
 #[cfg(feature = "generate")]
@@ -37,6 +37,6 @@ pub use puff::{DeflateError, LONGEST_PUFF, LayoutError, PuffError};
 pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault};
 pub use storage::{Image, ReadAt, Slots, Target, hash};
 #[cfg(feature = "generate")]
-pub use verify::{VerifyError, verify};
+pub use verify::{Made, VerifyError, make_images, verify};
 #[cfg(feature = "generate")]
 pub use write::Summary;

@@ -1,10 +1,11 @@
-//! Applies a payload to unnamed files and looks at the result: how a maker sees that a payload is right.
+//! Applies a payload to files and looks at the result: how a maker sees that a payload is right.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use millet_protocol::PartitionName;
 
@@ -32,8 +33,7 @@ pub enum VerifyError {
     OtherResult(PartitionName),
 }
 
-/// Applies a payload whose `blobs` follow its head to files in the directory `scratch`, which vanish afterwards, and
-/// compares each partition's hash. `old` are the images that a delta reads; `progress` hears bytes of blobs done.
+/// Applies a payload to files in the directory `scratch`, which vanish afterwards. See [`make_images`].
 pub fn verify(
     head: &Head,
     blobs: &mut dyn Read,
@@ -41,28 +41,31 @@ pub fn verify(
     scratch: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), VerifyError> {
-    make(head, blobs, old, scratch, progress).map(drop)
+    let create = |_: &PartitionName| tempfile::tempfile_in(scratch);
+    make_images(head, blobs, old, &create, progress).map(drop)
 }
 
-/// What a payload makes, in files without names.
-pub(crate) type Made = BTreeMap<PartitionName, Arc<File>>;
+/// What a payload makes.
+pub type Made = BTreeMap<PartitionName, Arc<File>>;
 
-/// As [`verify`], and keeps the files.
-pub(crate) fn make(
+/// Applies a payload whose `blobs` follow its head to the empty files that `create` opens, and compares each
+/// partition's hash with what the head promises. `old` are the images that a delta reads; `progress` hears bytes of
+/// blobs done. Nothing is synced: that is for the files' owner.
+pub fn make_images(
     head: &Head,
     blobs: &mut dyn Read,
     old: &[Image],
-    scratch: &Path,
+    create: &dyn Fn(&PartitionName) -> io::Result<File>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Made, VerifyError> {
-    let slots = ScratchSlots {
+    let slots = FileSlots {
         old,
-        scratch,
-        made: Mutex::default(),
+        create,
+        made: RefCell::default(),
     };
     check_sources(head, &slots, &mut |_, _| ())?;
     apply(head, Checkpoint::default(), blobs, &slots, &mut Follow(progress))?;
-    let made = slots.made.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let made = slots.made.into_inner();
     for partition in head.partitions() {
         let name = || partition.name.clone();
         let read_back = |error| VerifyError::ReadBack {
@@ -95,13 +98,13 @@ impl Observer for Follow<'_> {
     }
 }
 
-struct ScratchSlots<'a> {
+struct FileSlots<'a> {
     old: &'a [Image<'a>],
-    scratch: &'a Path,
-    made: Mutex<Made>,
+    create: &'a dyn Fn(&PartitionName) -> io::Result<File>,
+    made: RefCell<Made>,
 }
 
-impl Slots for ScratchSlots<'_> {
+impl Slots for FileSlots<'_> {
     fn source(&self, name: &PartitionName) -> io::Result<Box<dyn ReadAt + '_>> {
         let image = self
             .old
@@ -112,21 +115,18 @@ impl Slots for ScratchSlots<'_> {
     }
 
     fn target(&self, name: &PartitionName, size: u64) -> io::Result<Box<dyn Target>> {
-        let file = tempfile::tempfile_in(self.scratch)?;
+        let file = (self.create)(name)?;
         file.set_len(size)?;
         let file = Arc::new(file);
-        self.made
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.clone(), file.clone());
-        Ok(Box::new(ScratchFile(file)))
+        self.made.borrow_mut().insert(name.clone(), file.clone());
+        Ok(Box::new(NewFile(file)))
     }
 }
 
-/// A file that nobody needs after the next power cut.
-struct ScratchFile(Arc<File>);
+/// A file that has to be made again after a power cut.
+struct NewFile(Arc<File>);
 
-impl Target for ScratchFile {
+impl Target for NewFile {
     fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::write_all_at(&*self.0, data, offset)
     }

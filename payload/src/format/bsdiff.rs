@@ -72,6 +72,44 @@ impl<'a> Streams<'a> {
     }
 }
 
+/// Bytes of a patch by what they say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PatchBytes {
+    /// Which old bytes go where.
+    pub control: u64,
+    /// How they differ.
+    pub diff: u64,
+    /// Bytes that come from no old ones.
+    pub extra: u64,
+}
+
+impl PatchBytes {
+    /// Takes the header of a bsdiff patch apart; `None` if `patch` is none. The bodies of the streams need not be there:
+    /// `length` is that of the whole patch.
+    pub fn of_header(header: &[u8], length: u64) -> Option<Self> {
+        let (header, _) = header.split_first_chunk::<HEADER_SIZE>()?;
+        let [control, diff] = stream_lengths(header)?;
+        let extra = length
+            .checked_sub(HEADER_SIZE as u64)?
+            .checked_sub(control)?
+            .checked_sub(diff)?;
+        Some(Self { control, diff, extra })
+    }
+}
+
+fn stream_lengths(header: &[u8; HEADER_SIZE]) -> Option<[u64; 2]> {
+    if !header.starts_with(b"BSDIFF40") && !header.starts_with(b"BSDF2") {
+        return None;
+    }
+    let [_, control, diff, _] = header.as_chunks().0 else {
+        return None;
+    };
+    Some([
+        u64::try_from(decode_integer(*control)).ok()?,
+        u64::try_from(decode_integer(*diff)).ok()?,
+    ])
+}
+
 /// A sign-magnitude, little-endian integer: bsdiff's `offtin`.
 pub(crate) fn decode_integer(bytes: [u8; 8]) -> i64 {
     let raw = u64::from_le_bytes(bytes);
@@ -123,6 +161,13 @@ mod tests {
         assert_eq!(parsed.diff, streams.diff);
         assert_eq!(parsed.extra, streams.extra);
         assert_eq!(parsed.new_size, 77);
+        let bytes = PatchBytes::of_header(&patch[..HEADER_SIZE], patch.len() as u64).unwrap();
+        assert_eq!((bytes.control, bytes.diff, bytes.extra), (3, 4, 5));
+        assert_eq!(PatchBytes::of_header(&patch, 38), None);
+        assert_eq!(
+            PatchBytes::of_header(b"no patch at all, but 32 bytes long", 100),
+            None
+        );
         for length in 0..HEADER_SIZE + 7 {
             assert!(Streams::parse(&patch[..length]).is_none(), "{length}");
         }

@@ -5,6 +5,7 @@ pub(crate) mod header;
 pub(crate) mod manifest;
 mod operation;
 
+pub use bsdiff::PatchBytes;
 pub use header::{HEADER_SIZE, metadata_size};
 pub(crate) use operation::size_of;
 pub use operation::{Action, Blob, Coder, Extent, Info, Operation, PatchKind, Source};

@@ -3,6 +3,8 @@
 use std::io::BufReader;
 use std::path::Path;
 
+use millet_protocol::PartitionName;
+
 use super::sequence::Sequence;
 use super::{ImageForm, InputError, Member, Members};
 use crate::format::{HEADER_SIZE, metadata_size};
@@ -24,7 +26,8 @@ pub(super) fn open(
     let blobs = Sequence::new(bytes, head.blobs_offset(), head.blobs_length());
     let mut blobs = BufReader::with_capacity(1 << 20, blobs);
     let total = head.blobs_length();
-    let made = verify::make(&head, &mut blobs, &[], scratch, &mut |done| progress(done, total));
+    let create = |_: &PartitionName| tempfile::tempfile_in(scratch);
+    let made = verify::make_images(&head, &mut blobs, &[], &create, &mut |done| progress(done, total));
     let made = made.map_err(|error| InputError::Make {
         origin: origin.to_owned(),
         error,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use millet_protocol::{BLOCK_SIZE, PartitionName, Sha256Digest};
+use prost::Message;
 
 use super::{HeadError, OperationFault, Partition, PartitionFault};
 use crate::format::manifest::{self, DeltaArchiveManifest, InstallOperation, PartitionInfo, PartitionUpdate};
@@ -73,6 +74,7 @@ fn partition(
     if update.hash_tree_extent.is_some() || update.fec_extent.is_some() {
         return Err(refuse(PartitionFault::Verity));
     }
+    let head_bytes = update.encoded_len() as u64;
     let new = info("new", update.new_partition_info)
         .and_then(|info| info.ok_or(PartitionFault::NoInfo("new")))
         .map_err(refuse)?;
@@ -99,6 +101,7 @@ fn partition(
         old,
         new,
         operations,
+        head_bytes,
     })
 }
 

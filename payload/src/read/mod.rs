@@ -39,6 +39,14 @@ pub struct Partition {
     pub new: Info,
     /// The steps, in the order of their blobs.
     pub operations: Vec<Operation>,
+    head_bytes: u64,
+}
+
+impl Partition {
+    /// Bytes of the head that describe this partition.
+    pub fn head_bytes(&self) -> u64 {
+        self.head_bytes
+    }
 }
 
 impl Head {
@@ -101,6 +109,28 @@ impl Head {
             .iter()
             .map(|partition| partition.operations.len() as u64)
             .sum()
+    }
+
+    /// The part of this head that makes one partition, and where its blobs begin: bytes from the first blob.
+    pub fn partition_alone(&self, name: &PartitionName) -> Option<(Self, u64)> {
+        let mut before = 0;
+        let length = |partition: &Partition| -> u64 {
+            let blobs = partition.operations.iter().filter_map(Operation::blob);
+            blobs.map(|blob| blob.length).sum()
+        };
+        for partition in &self.partitions {
+            let blobs_length = length(partition);
+            if partition.name == *name {
+                let alone = Self {
+                    partitions: vec![partition.clone()],
+                    blobs_length,
+                    ..*self
+                };
+                return Some((alone, before));
+            }
+            before += blobs_length;
+        }
+        None
     }
 
     /// Checks that the payload makes nothing but what a signed manifest lists: its partitions are a subset, with

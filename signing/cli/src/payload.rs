@@ -1,5 +1,6 @@
 //! `millet payload`: payloads as files, without a repository.
 
+mod apply;
 mod build;
 mod delta;
 mod inspect;
@@ -12,10 +13,12 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use millet_payload::{Head, Image, PREFIX, Summary};
+use millet_protocol::PartitionName;
 
 use crate::edge::Edge;
-use crate::output;
+use crate::images::Images;
 use crate::progress::Meter;
+use crate::{Usage, output};
 
 #[derive(clap::Subcommand)]
 pub enum Command {
@@ -25,6 +28,9 @@ pub enum Command {
     Delta(delta::Args),
     /// Shows what a payload makes and of which operations.
     Inspect(inspect::Args),
+    /// Makes images of a payload, and for a delta of the images that it reads.
+    #[command(visible_alias = "extract")]
+    Apply(apply::Args),
     /// Applies a payload to files that vanish again, and compares the result.
     Verify(verify::Args),
 }
@@ -33,7 +39,8 @@ pub fn run(command: &Command, edge: &Edge) -> anyhow::Result<()> {
     match command {
         Command::Build(args) => build::run(args, edge),
         Command::Delta(args) => delta::run(args, edge),
-        Command::Inspect(args) => inspect::run(args),
+        Command::Inspect(args) => inspect::run(args, edge),
+        Command::Apply(args) => apply::run(args, edge),
         Command::Verify(args) => verify::run(args, edge),
     }
 }
@@ -113,14 +120,42 @@ impl Opened {
         })
     }
 
+    /// The images that it reads; a delta without `from` is a mistake in the command.
+    fn old_images(&self, file: &Path, from: Option<&Path>, edge: &Edge) -> anyhow::Result<Option<Images>> {
+        if self.head.is_delta() && from.is_none() {
+            return Err(Usage(format!(
+                "{} is a delta: name the images that it reads with --from",
+                file.display()
+            ))
+            .into());
+        }
+        // Padding was decided when the payload was made.
+        from.map(|path| Images::open(path, true, edge)).transpose()
+    }
+
     /// Applies it to files in `scratch` that vanish, and compares every partition with what the head promises.
     pub fn verify(&mut self, old: &[Image<'_>], scratch: &Path, label: &str) -> anyhow::Result<()> {
+        let head = self.head.clone();
+        let create = |_: &PartitionName| tempfile::tempfile_in(scratch);
+        self.make(&head, 0, old, &create, label)
+    }
+
+    /// Makes the partitions of `head`, whose blobs begin `offset` bytes after the payload's first, and compares them
+    /// with what it promises.
+    fn make(
+        &mut self,
+        head: &Head,
+        offset: u64,
+        old: &[Image<'_>],
+        create: &dyn Fn(&PartitionName) -> std::io::Result<File>,
+        label: &str,
+    ) -> anyhow::Result<()> {
         self.file
-            .seek(SeekFrom::Start(self.head.blobs_offset()))
+            .seek(SeekFrom::Start(self.head.blobs_offset().saturating_add(offset)))
             .context("cannot read the payload")?;
-        let meter = Meter::new(label, self.head.blobs_length());
+        let meter = Meter::new(label, head.blobs_length());
         let mut blobs = BufReader::with_capacity(1 << 20, &mut self.file);
-        millet_payload::verify(&self.head, &mut blobs, old, scratch, &mut |done| meter.set(done))?;
+        millet_payload::make_images(head, &mut blobs, old, create, &mut |done| meter.set(done))?;
         Ok(())
     }
 }

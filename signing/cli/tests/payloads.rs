@@ -71,6 +71,126 @@ fn full_and_delta_make_the_images() {
 }
 
 #[test]
+fn images_come_out_again() {
+    let workshop = Workshop::empty();
+    images(&workshop);
+    workshop.ok(&["payload", "build", "--images", "new", "--out", "full.payload"]);
+    workshop.ok(&[
+        "payload",
+        "delta",
+        "--from",
+        "old",
+        "--to",
+        "new",
+        "--out",
+        "delta.payload",
+    ]);
+    let read = |path: &str| fs::read(workshop.path(path)).unwrap();
+    workshop.ok(&[
+        "payload",
+        "apply",
+        "delta.payload",
+        "--from",
+        "old",
+        "--out",
+        "made",
+    ]);
+    for image in ["boot.img", "system.img"] {
+        assert!(
+            read(&format!("made/{image}")) == read(&format!("new/{image}")),
+            "{image}"
+        );
+    }
+    let said = workshop
+        .ok(&[
+            "payload",
+            "extract",
+            "full.payload",
+            "--partition",
+            "system",
+            "--out",
+            "one",
+        ])
+        .stdout;
+    assert!(said.ends_with("  system.img\n"), "{said}");
+    assert!(read("one/system.img") == read("new/system.img"));
+    assert!(!workshop.path("one/boot.img").exists());
+
+    let count = || fs::read_dir(workshop.path("made")).unwrap().count();
+    workshop.refused(
+        &[
+            "payload",
+            "apply",
+            "delta.payload",
+            "--from",
+            "new",
+            "--out",
+            "made",
+        ],
+        &["delta.payload could not be applied", "system"],
+    );
+    workshop.refused(
+        &[
+            "payload",
+            "extract",
+            "full.payload",
+            "--partition",
+            "vendor",
+            "--out",
+            "made",
+        ],
+        &["does not make vendor"],
+    );
+    assert_eq!(count(), 2);
+    assert!(read("made/system.img") == read("new/system.img"));
+}
+
+#[test]
+fn inspection_says_where_the_bytes_are() {
+    let workshop = Workshop::empty();
+    images(&workshop);
+    workshop.ok(&[
+        "payload",
+        "delta",
+        "--from",
+        "old",
+        "--to",
+        "new",
+        "--out",
+        "delta.payload",
+    ]);
+    let inspected = workshop
+        .ok(&[
+            "payload",
+            "inspect",
+            "delta.payload",
+            "--where",
+            "--svg",
+            "map.svg",
+            "--json",
+        ])
+        .stdout;
+    let inspected: serde_json::Value = serde_json::from_str(&inspected).unwrap();
+    let mut bytes = 0;
+    for partition in inspected["partitions"].as_array().unwrap() {
+        let places = partition["where"].as_object().unwrap();
+        bytes += places
+            .iter()
+            .filter(|(name, _)| *name != "head")
+            .map(|(_, bytes)| bytes.as_u64().unwrap())
+            .sum::<u64>();
+    }
+    // What the places leave out is the header of each patch: 32 bytes.
+    let rest = inspected["blobs_length"].as_u64().unwrap() - bytes;
+    assert!(rest > 0 && rest.is_multiple_of(32), "{inspected:#}");
+    let map = fs::read_to_string(workshop.path("map.svg")).unwrap();
+    assert!(
+        map.contains("system: 204 blocks") && map.ends_with("</svg>\n"),
+        "{map}"
+    );
+}
+
+#[test]
 fn a_damaged_payload_does_not_verify_and_leaves_nothing() {
     let workshop = Workshop::empty();
     images(&workshop);

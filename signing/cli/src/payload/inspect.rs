@@ -1,3 +1,6 @@
+mod map;
+mod places;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -6,14 +9,23 @@ use millet_protocol::{PartitionName, Sha256Digest};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use self::places::Places;
 use super::{Opened, describe_operations};
+use crate::edge::Edge;
 use crate::output;
+use crate::unfinished::write_whole;
 
 /// `millet payload inspect`
 #[derive(clap::Args)]
 pub struct Args {
     /// The payload.
     file: PathBuf,
+    /// Shows where the bytes are: what patches say and what they carry, partition by partition.
+    #[arg(long = "where")]
+    places: bool,
+    /// Draws a map of each partition, coloured by operation.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Writes JSON.
     #[arg(long)]
     json: bool,
@@ -37,6 +49,8 @@ struct InspectedPartition {
     old: Option<InspectedImage>,
     new: InspectedImage,
     operations: BTreeMap<&'static str, Count>,
+    #[serde(skip_serializing_if = "Option::is_none", rename = "where")]
+    places: Option<Places>,
 }
 
 #[derive(Serialize)]
@@ -51,8 +65,13 @@ struct Count {
     blob_bytes: u64,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    let opened = Opened::open(&args.file)?;
+pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
+    let mut opened = Opened::open(&args.file)?;
+    let mut places = match args.places {
+        true => places::of(&mut opened)?.into_iter().map(Some).collect(),
+        false => Vec::new(),
+    }
+    .into_iter();
     let head = &opened.head;
     let inspected = Inspected {
         kind: if head.is_delta() { "delta" } else { "full" },
@@ -61,8 +80,15 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         metadata_sha256: Sha256Digest(Sha256::digest(&opened.head_bytes).into()),
         blobs_offset: head.blobs_offset(),
         blobs_length: head.blobs_length(),
-        partitions: head.partitions().map(inspect).collect(),
+        partitions: head
+            .partitions()
+            .map(|partition| inspect(partition, places.next().flatten()))
+            .collect(),
     };
+    if let Some(path) = &args.svg {
+        write_whole(&edge.unfinished, path, map::svg(head).as_bytes())?;
+        output::say(&format!("map: {}", path.display()));
+    }
     if args.json {
         output::print_json(&inspected)?;
     } else {
@@ -73,7 +99,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn inspect(partition: &Partition) -> InspectedPartition {
+fn inspect(partition: &Partition, places: Option<Places>) -> InspectedPartition {
     let image = |info: &Info| InspectedImage {
         size: info.size,
         sha256: info.sha256,
@@ -87,6 +113,7 @@ fn inspect(partition: &Partition) -> InspectedPartition {
         old: partition.old.as_ref().map(image),
         new: image(&partition.new),
         operations,
+        places,
     }
 }
 
@@ -123,5 +150,38 @@ fn table(inspected: &Inspected) -> String {
         inspected.metadata_size,
         inspected.metadata_sha256,
         output::table(&table)
-    )
+    ) + &places_table(inspected)
+}
+
+fn places_table(inspected: &Inspected) -> String {
+    if inspected
+        .partitions
+        .iter()
+        .all(|partition| partition.places.is_none())
+    {
+        return String::new();
+    }
+    let mut table = output::columns();
+    table.set_header([
+        "bytes of",
+        "head",
+        "patch control",
+        "patch diff",
+        "patch extra",
+        "replacements",
+    ]);
+    for partition in &inspected.partitions {
+        if let Some(places) = &partition.places {
+            let row = [
+                places.head,
+                places.control,
+                places.diff,
+                places.extra,
+                places.replacements,
+            ];
+            let cells = row.map(|bytes| bytes.to_string());
+            table.add_row(std::iter::once(partition.name.to_string()).chain(cells));
+        }
+    }
+    format!("\n\n{}", output::table(&table))
 }

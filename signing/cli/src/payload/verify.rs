@@ -6,7 +6,7 @@ use millet_payload::Head;
 use super::Opened;
 use crate::edge::Edge;
 use crate::images::Images;
-use crate::{Usage, output};
+use crate::output;
 
 /// `millet payload verify`
 #[derive(clap::Args)]
@@ -23,19 +23,7 @@ pub struct Args {
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
     let mut opened = Opened::open(&args.file)?;
-    if opened.head.is_delta() && args.from.is_none() {
-        return Err(Usage(format!(
-            "{} is a delta: name the images that it reads with --from",
-            args.file.display()
-        ))
-        .into());
-    }
-    // Padding was decided when the payload was made.
-    let old = args
-        .from
-        .as_ref()
-        .map(|path| Images::open(path, true, edge))
-        .transpose()?;
+    let old = opened.old_images(&args.file, args.from.as_deref(), edge)?;
     let old = old.as_ref().map(Images::list).unwrap_or_default();
     if let Some(path) = &args.images {
         compare(&opened.head, &Images::open(path, true, edge)?)?;
