@@ -2,6 +2,7 @@
 //!
 //! - [`synthetic`] makes a week's images from a seed, with nothing but this crate.
 //! - [`debian`] makes a real pair from Debian packages.
+//! - [`wheels`] makes a real pair of app partitions.
 //! - [`fleet`] runs the shipped programs as processes, for the demo and the whole-way tests.
 //! - [`device`] is a folder with slots; [`bootloader`] boots it; [`selftest`] is its health check.
 
@@ -13,5 +14,6 @@ pub mod fleet;
 mod image_folder;
 pub mod selftest;
 pub mod synthetic;
+pub mod wheels;
 
 pub use image_folder::{ImageFile, ImageFolderError, images};

@@ -18,6 +18,7 @@ struct Arguments {
 enum Command {
     Synthetic(commands::synthetic::Arguments),
     Debian(commands::debian::Arguments),
+    Wheels(commands::wheels::Arguments),
     #[command(subcommand)]
     Device(commands::device::Command),
     Boot(commands::boot::Arguments),
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Synthetic(arguments) => commands::synthetic::run(&arguments),
         Command::Debian(arguments) => commands::debian::run(&arguments),
+        Command::Wheels(arguments) => commands::wheels::run(&arguments),
         Command::Device(command) => commands::device::run(&command),
         Command::Boot(arguments) => commands::boot::run(&arguments),
         Command::Selftest(arguments) => commands::selftest::run(&arguments),

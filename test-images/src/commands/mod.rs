@@ -4,3 +4,4 @@ pub mod debian;
 pub mod device;
 pub mod selftest;
 pub mod synthetic;
+pub mod wheels;

@@ -5,13 +5,13 @@
 //! needs no mirror, so a pair stays the same pair for whoever keeps the cache.
 
 mod apt;
-mod filesystem;
+pub(crate) mod filesystem;
 mod list;
 mod lock;
 mod resolve;
 mod sources;
 mod tools;
-mod tree;
+pub(crate) mod tree;
 
 use std::fs;
 use std::io;
@@ -23,6 +23,7 @@ pub use list::{ListError, PACKAGES, PackageList, Partition};
 pub use lock::{Age, Lock, LockError, Locked, VERSIONS};
 pub use resolve::Departure;
 pub use tools::Tools;
+pub(crate) use tools::{Tool, run};
 
 use crate::selftest;
 
@@ -52,7 +53,7 @@ pub struct Pair {
 #[derive(Debug, thiserror::Error)]
 pub enum DebianError {
     /// The machine lacks programs.
-    #[error("the debian pair needs programs that are not here: {0}")]
+    #[error("real images need programs that are not here: {0}")]
     MissingTools(String),
     /// The machine's apt gets no Debian 12.
     #[error("no source in /etc/apt serves {0}, which the debian pair is made from")]
@@ -264,14 +265,14 @@ fn unpack(tools: &Tools, cache: &Path, lock: &Lock, age: Age, tree: &Path) -> Re
     fs::write(&properties, text).map_err(at("write", &properties))
 }
 
-fn create(folder: &Path) -> Result<&Path, DebianError> {
+pub(crate) fn create(folder: &Path) -> Result<&Path, DebianError> {
     fs::create_dir_all(folder)
         .map_err(at("create", folder))
         .map(|()| folder)
 }
 
 /// Names what was tried and on which file.
-fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DebianError {
+pub(crate) fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DebianError {
     let path = path.to_owned();
     move |source| DebianError::File {
         operation,

@@ -48,7 +48,7 @@ impl Tools {
 
 impl Tool {
     /// Ordinary users often have no sbin in their search path.
-    fn find(name: &str) -> Option<Self> {
+    pub(crate) fn find(name: &str) -> Option<Self> {
         let starts = |path: &Path| {
             let mut command = Command::new(path);
             command
@@ -70,7 +70,7 @@ impl Tool {
     }
 
     /// A command whose output does not depend on the machine's language or zone.
-    pub(super) fn command(&self) -> Command {
+    pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.path);
         command
             .env("LC_ALL", "C.UTF-8")
@@ -92,7 +92,7 @@ impl Tool {
 }
 
 /// Runs a command to its end and gives back what it printed; a failure carries the end of what it complained of.
-pub(super) fn run(mut command: Command) -> Result<String, DebianError> {
+pub(crate) fn run(mut command: Command) -> Result<String, DebianError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command.output().map_err(|source| DebianError::Start {
         program: program.clone(),

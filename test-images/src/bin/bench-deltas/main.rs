@@ -1,34 +1,44 @@
-//! `cargo bench-deltas`: our delta payload beside HDiffPatch's on the same real images, in one run.
+//! `cargo bench-deltas`: our delta payload beside other people's delta tools on the same real images, in one run.
+
+mod chart;
+mod machine;
+mod methods;
+mod pairs;
+mod report;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::Parser;
-use comfy_table::presets::ASCII_MARKDOWN;
-use comfy_table::{CellAlignment, Table};
-use indicatif::HumanBytes;
-use millet_test_images::fleet::measure::{self, Cost};
 use millet_test_images::fleet::{Programs, drop_separator, run};
 
-/// Reads two files, writes their diff: whole files in memory, zstd at level 21 with a window of 2^27 bytes.
-const HDIFFPATCH: &str = "
-import sys, hdiffpatch
-old, new, out = (open(path, mode) for path, mode in zip(sys.argv[1:], ('rb', 'rb', 'wb')))
-out.write(hdiffpatch.diff(old.read(), new.read(), hdiffpatch.ZStdConfig(level=21, window=27), validate=False))
-";
+use crate::methods::{Measured, Method};
+use crate::pairs::{NAMES, Pair};
 
-/// Measures deltas of two weekly builds beside HDiffPatch (PyPI hdiffpatch, zstd 21), partition by partition.
+/// Measures deltas of real weekly builds beside bsdiff, xdelta3, zstd and HDiffPatch: bytes, processor time, memory.
 #[derive(Debug, Parser)]
 #[command(name = "cargo bench-deltas")]
 struct Arguments {
-    /// Folder with `older/` and `newer/`, each of `<partition>.img`; made when it is not there.
+    /// Folder of the Debian pair, made when it is not there
     #[arg(long, default_value = "target/debian-pair")]
-    pair: PathBuf,
-    /// A Python that has hdiffpatch.
+    debian: PathBuf,
+    /// Folder of the pair of app partitions, made when it is not there
+    #[arg(long, default_value = "target/wheels-pair")]
+    wheels: PathBuf,
+    /// A Python that has PyPI's hdiffpatch
     #[arg(long, default_value = "python3")]
     python: PathBuf,
+    /// Only these pairs
+    #[arg(long, value_parser = NAMES, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Only these methods
+    #[arg(long, value_enum, value_delimiter = ',')]
+    methods: Vec<Method>,
+    /// Receives deltas.md and deltas.svg; without it the table goes to stdout
+    #[arg(long)]
+    out: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -42,106 +52,64 @@ fn main() -> ExitCode {
 }
 
 fn measure(arguments: &Arguments) -> Result<()> {
-    run(
-        Command::new(&arguments.python).args(["-c", "import hdiffpatch"]),
-        false,
-    )?
-    .success("import hdiffpatch")
-    .context("install it with `pip install hdiffpatch`, or name another --python")?;
+    let methods = match arguments.methods.as_slice() {
+        [] => Method::ALL.to_vec(),
+        chosen => chosen.to_vec(),
+    };
+    for method in &methods {
+        method.is_there(&arguments.python)?;
+    }
     let programs = Programs::build(true)?;
-    if !arguments.pair.join("newer/system.img").is_file() {
-        let mut command = programs.test_images();
-        run(command.arg("debian").arg("--out").arg(&arguments.pair), true)?
-            .success("millet-test-images debian")?;
+    let pairs: Vec<Pair> = pairs::all(&arguments.debian, &arguments.wheels)
+        .into_iter()
+        .filter(|pair| arguments.only.is_empty() || arguments.only.iter().any(|name| name == pair.name))
+        .collect();
+    for pair in &pairs {
+        if !pair.newer().is_file() {
+            let mut command = programs.test_images();
+            command.arg(pair.made_by).arg("--out").arg(&pair.folder);
+            run(&mut command, true)?.success("millet-test-images")?;
+        }
     }
-    let scratch = tempfile::tempdir_in(&arguments.pair)?;
-    let mut table = Table::new();
-    table.load_style(ASCII_MARKDOWN).set_header([
-        "partition",
-        "image",
-        "millet",
-        "hdiffpatch zstd 21",
-        "ratio of bytes",
-        "CPU s",
-        "CPU s",
-        "ratio of CPU",
-        "peak memory",
-        "peak memory",
-    ]);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
+    fs::create_dir_all("target").context("cannot make target")?;
+    let scratch = tempfile::tempdir_in("target")?;
+    let mut results = Vec::new();
+    for pair in &pairs {
+        let limits = machine::limits(pair, scratch.path())?;
+        let mut rows: Vec<(Method, Measured)> = Vec::new();
+        for method in &methods {
+            eprintln!("{} by {} …", pair.name, method.name());
+            let measured = method.measure(pair, &programs, &arguments.python, scratch.path())?;
+            eprintln!("{}", report::line(&measured));
+            rows.push((*method, measured));
+        }
+        results.push(report::Result {
+            pair: pair.clone(),
+            sizes: (
+                fs::metadata(pair.older())?.len(),
+                fs::metadata(pair.newer())?.len(),
+            ),
+            limits,
+            rows,
+        });
     }
-    for name in ["system", "vendor", "boot"] {
-        eprintln!("{name} …");
-        let file = format!("{name}.img");
-        let (older, newer) = (scratch.path().join("older"), scratch.path().join("newer"));
-        let (old, new) = (
-            alone(arguments, "older", &file, &older)?,
-            alone(arguments, "newer", &file, &newer)?,
-        );
-        let (payload, patch) = (scratch.path().join("payload"), scratch.path().join("patch"));
-        let mut ours = Command::new(&programs.millet);
-        ours.args(["payload", "delta", "--from"])
-            .arg(&older)
-            .arg("--to")
-            .arg(&newer)
-            .arg("--out")
-            .arg(&payload);
-        let ours = cost(&mut ours)?;
-        // No size is quoted of a payload that was not applied and hashed.
-        let mut verify = Command::new(&programs.millet);
-        verify
-            .args(["payload", "verify"])
-            .arg(&payload)
-            .arg("--from")
-            .arg(&older)
-            .arg("--images")
-            .arg(&newer);
-        run(&mut verify, false)?.success("millet payload verify")?;
-        let mut theirs = Command::new(&arguments.python);
-        let theirs = cost(theirs.args(["-c", HDIFFPATCH]).arg(&old).arg(&new).arg(&patch))?;
-        let (our_bytes, their_bytes) = (fs::metadata(&payload)?.len(), fs::metadata(&patch)?.len());
-        let (our_cpu, their_cpu) = (ours.cpu.as_secs_f64(), theirs.cpu.as_secs_f64());
-        table.add_row([
-            name.to_owned(),
-            HumanBytes(fs::metadata(&new)?.len()).to_string(),
-            our_bytes.to_string(),
-            their_bytes.to_string(),
-            format!("{:.2}", our_bytes as f64 / their_bytes as f64),
-            format!("{our_cpu:.1}"),
-            format!("{their_cpu:.1}"),
-            format!("{:.2}", our_cpu / their_cpu),
-            HumanBytes(ours.peak_rss).to_string(),
-            HumanBytes(theirs.peak_rss).to_string(),
-        ]);
-        fs::remove_dir_all(&older)?;
-        fs::remove_dir_all(&newer)?;
+    let text = report::markdown(&results, &machine::describe()?, &commit()?);
+    match &arguments.out {
+        None => println!("{text}"),
+        Some(folder) => {
+            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+            for (name, text) in [("deltas.md", text), ("deltas.svg", chart::svg(&results))] {
+                let path = folder.join(name);
+                fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+                eprintln!("{}", path.display());
+            }
+        }
     }
-    println!("{table}");
     Ok(())
 }
 
-/// A folder that holds one partition of the pair, so that both programs see the same bytes and no more.
-fn alone(arguments: &Arguments, week: &str, file: &str, folder: &Path) -> Result<PathBuf> {
-    let image = arguments.pair.join(week).join(file).canonicalize()?;
-    fs::create_dir(folder)?;
-    let link = folder.join(file);
-    std::os::unix::fs::symlink(image, &link)?;
-    Ok(link)
-}
-
-fn cost(command: &mut Command) -> Result<Cost> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
-    let cost = measure::wait(&mut child)?;
-    ensure!(
-        cost.status.success(),
-        "{} ended with {}",
-        command.get_program().display(),
-        cost.status
-    );
-    Ok(cost)
+fn commit() -> Result<String> {
+    let finished =
+        run(Command::new("git").args(["rev-parse", "--short", "HEAD"]), false)?.success("git rev-parse")?;
+    Ok(finished.stdout.trim().to_owned())
 }

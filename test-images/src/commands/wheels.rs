@@ -1,0 +1,30 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use millet_test_images::debian::Age;
+use millet_test_images::wheels;
+
+/// Make a real pair of app partitions from PyPI's aarch64 wheels: OUT/older/app.img and OUT/newer/app.img.
+///
+/// Needs python3 with pip, and e2fsprogs and erofs-utils; no root.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// The folder that receives both image folders
+    #[arg(long)]
+    out: PathBuf,
+    /// Where wheels stay between runs
+    #[arg(long, default_value = "target/wheels-cache")]
+    cache: PathBuf,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    wheels::make(&arguments.out, &arguments.cache, &mut |line| eprintln!("{line}"))?;
+    for age in Age::BOTH {
+        println!("{}", arguments.out.join(age.name()).join("app.img").display());
+    }
+    eprintln!(
+        "next: millet payload delta --from {0}/older --to {0}/newer --out apps.payload",
+        arguments.out.display()
+    );
+    Ok(ExitCode::SUCCESS)
+}
