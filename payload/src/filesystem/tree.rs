@@ -1,6 +1,6 @@
 //! From directories to a list of files, whatever the filesystem.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use millet_protocol::BLOCK_SIZE;
 
@@ -56,7 +56,7 @@ pub(super) fn walk(kind: Kind, tree: &dyn Tree, image: &Bytes) -> Result<Vec<Fil
         waiting: vec![(tree.root(), String::new())],
         directories: HashSet::new(),
         names: 0,
-        files: HashMap::new(),
+        files: BTreeMap::new(),
         path_bytes: 0,
         extents: 0,
         blocks: 0,
@@ -77,7 +77,8 @@ pub(super) fn walk(kind: Kind, tree: &dyn Tree, image: &Bytes) -> Result<Vec<Fil
         .into_values()
         .filter(|file| !file.extents.is_empty())
         .collect();
-    files.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+    // Stable: what is not UTF-8 may give two files one path, and their order must not be chance.
+    files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)
 }
 
@@ -102,7 +103,7 @@ struct Walk {
     waiting: Vec<(u64, String)>,
     directories: HashSet<u64>,
     names: usize,
-    files: HashMap<u64, File>,
+    files: BTreeMap<u64, File>,
     path_bytes: usize,
     extents: usize,
     blocks: u64,
@@ -118,6 +119,9 @@ impl Walk {
             return Ok(());
         }
         match tree.node(inode)? {
+            Node::File { .. } | Node::Other if path.is_empty() => {
+                Err(Fault::Malformed("the root is not a directory"))
+            }
             Node::Other => Ok(()),
             Node::File { size, extents } => {
                 self.count(&extents)?;

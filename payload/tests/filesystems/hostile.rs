@@ -60,6 +60,19 @@ fn a_directory_in_itself_is_refused_by_name() {
 }
 
 #[test]
+fn a_root_that_is_a_file_is_refused() {
+    let mut image = fixture("erofs");
+    let root = usize::from(u16::from_le_bytes([image[1024 + 14], image[1024 + 15]])) * 32;
+    // i_mode of a regular file.
+    image[root + 4..root + 6].copy_from_slice(&0x81A4_u16.to_le_bytes());
+    let error = files(&image).unwrap_err();
+    assert!(
+        matches!(error.fault, Fault::Malformed("the root is not a directory")),
+        "{error:?}"
+    );
+}
+
+#[test]
 fn an_extent_outside_the_image_names_its_file() {
     let mut image = fixture("ext4");
     let found = files(&image).unwrap();
