@@ -32,7 +32,9 @@ pub use format::{
     metadata_size,
 };
 #[cfg(feature = "generate")]
-pub use generate::{GenerateError, Options, Progress, Stage, write_delta, write_full};
+pub use generate::{
+    GenerateError, OnlyOperation, Options, Progress, Stage, Warning, write_delta, write_full,
+};
 pub use puff::{DeflateError, LONGEST_PUFF, LayoutError, PuffError};
 pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault};
 pub use storage::{Image, ReadAt, Slots, Target, hash};

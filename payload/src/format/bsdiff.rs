@@ -51,21 +51,27 @@ impl<'a> Streams<'a> {
     }
 
     /// The patch as `BSDF2`; `None` if a length does not fit the format.
-    #[cfg(any(test, feature = "generate"))]
     pub(crate) fn to_bsdf2(&self) -> Option<Vec<u8>> {
-        let streams = [self.control, self.diff, self.extra];
-        let mut patch =
-            Vec::with_capacity(HEADER_SIZE + streams.iter().map(|(_, bytes)| bytes.len()).sum::<usize>());
-        patch.extend_from_slice(b"BSDF2");
-        patch.extend(streams.map(|(coder, _)| coder as u8));
-        for length in [
-            self.control.1.len() as u64,
-            self.diff.1.len() as u64,
-            self.new_size,
-        ] {
+        let [control, diff, extra] = [self.control.0, self.diff.0, self.extra.0].map(|coder| coder as u8);
+        self.to_bytes([b'B', b'S', b'D', b'F', b'2', control, diff, extra])
+    }
+
+    /// The patch as `BSDIFF40`, whose streams are bzip2; `None` also if one of them is not.
+    pub(crate) fn to_bsdiff40(&self) -> Option<Vec<u8>> {
+        let coders = [self.control.0, self.diff.0, self.extra.0];
+        let is_bzip2 = coders.iter().all(|coder| *coder == StreamCoder::Bzip2);
+        is_bzip2.then(|| self.to_bytes(*b"BSDIFF40"))?
+    }
+
+    fn to_bytes(&self, magic: [u8; 8]) -> Option<Vec<u8>> {
+        let streams = [self.control.1, self.diff.1, self.extra.1];
+        let length = HEADER_SIZE + streams.iter().map(|bytes| bytes.len()).sum::<usize>();
+        let mut patch = Vec::with_capacity(length);
+        patch.extend_from_slice(&magic);
+        for length in [streams[0].len() as u64, streams[1].len() as u64, self.new_size] {
             patch.extend(encode_integer(i64::try_from(length).ok()?));
         }
-        for (_, bytes) in streams {
+        for bytes in streams {
             patch.extend_from_slice(bytes);
         }
         Some(patch)

@@ -12,6 +12,8 @@ pub(super) enum Fate {
     Copy(u64),
     /// It has to be sent.
     Left,
+    /// An operation makes it that was there before the plan.
+    Made,
 }
 
 /// Decides on every new block by its hash.

@@ -2,9 +2,11 @@
 
 use millet_protocol::BLOCK_SIZE;
 
+use super::Encoded;
 use super::copies::{self, Fate};
-use super::scan::Scan;
-use crate::format::Extent;
+use super::encoder::pieces;
+use super::pair::Pair;
+use crate::format::{Extent, size_of};
 
 /// Bytes that one operation writes at most: a checkpoint can only lie between two operations.
 const MOST_PER_OPERATION: u64 = (16 << 20) / BLOCK_SIZE;
@@ -12,11 +14,11 @@ const MOST_PER_OPERATION: u64 = (16 << 20) / BLOCK_SIZE;
 /// Extents of one operation at most.
 const MOST_EXTENTS: usize = 512;
 
-/// Copies and zeros of up to this many blocks between left blocks are diffed along with them.
-const ISLAND: u64 = 2;
+/// Left blocks that are diffed together: enough for a coder to learn from, few enough for one suffix array.
+const SENT_TOGETHER: u64 = (8 << 20) / BLOCK_SIZE;
 
 /// One operation, or a few, in the making.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Step {
     /// Zeros.
     Zero(Vec<Extent>),
@@ -24,49 +26,54 @@ pub(super) enum Step {
     Copy(Extent, Vec<Extent>),
     /// Blocks that are not in the old image, to be diffed or sent.
     Send(Vec<Extent>),
+    /// An operation that was made before the plan.
+    Made(Encoded),
 }
 
 impl Step {
     fn first(&self) -> u64 {
-        match self {
-            Self::Zero(extents) | Self::Send(extents) => extents.first().map_or(0, |extent| extent.start),
-            Self::Copy(extent, _) => extent.start,
-        }
+        let extents = match self {
+            Self::Zero(extents) | Self::Send(extents) => extents,
+            Self::Made(encoded) => &encoded.operation.destination,
+            Self::Copy(extent, _) => return extent.start,
+        };
+        extents.first().map_or(0, |extent| extent.start)
     }
 
-    /// Bytes that it makes.
-    pub(super) fn size(&self) -> u64 {
+    /// How long it takes, in copied bytes: one that is sent takes as long as a hundred that are copied.
+    pub(super) fn effort(&self) -> u64 {
         match self {
-            Self::Zero(extents) | Self::Send(extents) => crate::format::size_of(extents),
+            Self::Send(extents) => size_of(extents) * 100,
             Self::Copy(extent, _) => extent.blocks * BLOCK_SIZE,
+            Self::Zero(_) | Self::Made(_) => 0,
         }
     }
 }
 
-/// A partition's steps, in the order of the blocks they begin with.
-pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
-    /// What was decided for each block.
-    pub(super) fates: Vec<Fate>,
-}
-
-/// Plans a partition. Left blocks are sent in chunks of up to `chunk` blocks.
-pub(super) fn plan(old: &Scan, new: &Scan, chunk: u64) -> Plan {
-    let mut fates = copies::fates(&old.blocks, &new.blocks);
-    copies::absorb_islands(&mut fates, ISLAND);
-    let (mut zeros, mut sent) = (Gather::new(MOST_PER_OPERATION), Gather::new(chunk));
-    let mut steps = Vec::new();
-    for (extent, fate) in copies::runs(&fates) {
+/// Plans a partition: its steps, in the order of the blocks they begin with. `patches` make the blocks that are marked
+/// as made.
+pub(super) fn plan(pair: &Pair, patches: Vec<Encoded>) -> Vec<Step> {
+    let Some(old) = &pair.old else {
+        let whole = Extent {
+            start: 0,
+            blocks: pair.scan.blocks.len() as u64,
+        };
+        return pieces(whole).map(|piece| Step::Send(vec![piece])).collect();
+    };
+    let (mut zeros, mut sent) = (Gather::new(MOST_PER_OPERATION), Gather::new(SENT_TOGETHER));
+    let mut steps: Vec<Step> = patches.into_iter().map(Step::Made).collect();
+    for (extent, fate) in copies::runs(&old.fates) {
         match fate {
             Fate::Zero => zeros.add(extent),
             Fate::Left => sent.add(extent),
-            Fate::Copy(_) => copy_steps(extent, &fates, &mut steps),
+            Fate::Copy(_) => copy_steps(extent, &old.fates, &mut steps),
+            Fate::Made => {}
         }
     }
     steps.extend(zeros.finish().into_iter().map(Step::Zero));
     steps.extend(sent.finish().into_iter().map(Step::Send));
     steps.sort_by_key(Step::first);
-    Plan { steps, fates }
+    steps
 }
 
 fn copy_steps(extent: Extent, fates: &[Fate], steps: &mut Vec<Step>) {

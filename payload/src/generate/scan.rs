@@ -6,7 +6,7 @@ use std::io;
 use millet_protocol::{BLOCK_SIZE, Sha256Digest};
 use sha2::{Digest, Sha256};
 
-use super::{GenerateError, Progress, Stage};
+use super::GenerateError;
 use crate::format::{Extent, Info, LARGEST_PARTITION, size_of};
 use crate::storage::{COPY_BUFFER, Image, Padded, ReadAt, step};
 
@@ -27,10 +27,11 @@ pub(super) struct Scan {
     pub(super) blocks: Vec<Block>,
 }
 
-/// Reads an image. `each` sees every piece of it, whole blocks, in order.
+/// Reads an image. `progress` hears how many bytes were read since the last time; `each` sees every piece, whole
+/// blocks, in order.
 pub(super) fn scan(
     image: &Image,
-    progress: &dyn Progress,
+    progress: &mut dyn FnMut(u64),
     mut each: impl FnMut(u64, &[u8]),
 ) -> Result<Scan, GenerateError> {
     let fail = |error| GenerateError::Read {
@@ -56,7 +57,7 @@ pub(super) fn scan(
         blocks.extend(piece.chunks(BLOCK_SIZE as usize).map(block));
         each(done, piece);
         done += piece.len() as u64;
-        progress.advance(Stage::Read, done, size);
+        progress(piece.len() as u64);
     }
     let sha256 = Sha256Digest(hasher.finalize().into());
     Ok(Scan {

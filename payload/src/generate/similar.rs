@@ -10,9 +10,6 @@ use millet_protocol::BLOCK_SIZE;
 
 use crate::format::Extent;
 
-/// Remembered windows are at most about this many, whatever the image's size: 8 bytes each.
-const MOST_SAMPLES: u64 = 16 << 20;
-
 /// One window in `1 << LEAST_RARITY_BITS` is remembered at most: 64 in a block.
 const LEAST_RARITY_BITS: u32 = 6;
 
@@ -26,8 +23,9 @@ pub(super) struct Sampler {
 }
 
 impl Sampler {
-    pub(super) fn new(image_size: u64) -> Self {
-        let excess = (image_size / MOST_SAMPLES).max(1).ilog2();
+    /// For an image of `image_size` bytes; remembers about `most` windows of 8 bytes each.
+    pub(super) fn new(image_size: u64, most: u64) -> Self {
+        let excess = (image_size / most.max(1)).max(1).ilog2();
         Self {
             rarity_bits: LEAST_RARITY_BITS.max(excess),
             samples: Vec::new(),
@@ -108,11 +106,11 @@ impl Similar {
 
 /// Old extents that cover the best-voted blocks, at most `budget` blocks of `old_blocks`.
 ///
-/// A block beside a chosen one comes along, and so do short gaps: similar bytes lie side by side, and a patch refers to
-/// them cheaply.
+/// The blocks beside a chosen one come along, and so do short gaps: similar bytes lie side by side, and a patch refers
+/// to them more cheaply than the head to another extent.
 pub(super) fn windows(votes: &Votes, budget: u64, old_blocks: u64) -> Vec<Extent> {
-    const BESIDE: u64 = 1;
-    const GAP: u64 = 6;
+    const BESIDE: u64 = 4;
+    const GAP: u64 = 16;
     let mut best: Vec<(u32, u64)> = votes.iter().map(|(block, votes)| (*votes, *block)).collect();
     // By votes, and for equal ones by place: the order must not depend on anything else.
     best.sort_unstable_by_key(|(votes, block)| (std::cmp::Reverse(*votes), *block));

@@ -26,6 +26,11 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value).context("cannot write JSON")?)
 }
 
+/// Prints one of several values for scripts, on a line of its own.
+pub fn print_line(value: &impl Serialize) -> anyhow::Result<()> {
+    print(&serde_json::to_string(value).context("cannot write JSON")?)
+}
+
 /// Says something to the person.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{text}");

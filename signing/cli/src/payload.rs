@@ -12,8 +12,9 @@ use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use millet_payload::{Head, Image, PREFIX, Summary};
-use millet_protocol::PartitionName;
+use millet_payload::{Head, Image, OnlyOperation, PREFIX, Summary};
+use millet_protocol::{PartitionEntry, PartitionName, Sha256Digest};
+use serde::Serialize;
 
 use crate::edge::Edge;
 use crate::images::Images;
@@ -51,12 +52,68 @@ pub struct Making {
     /// Operations that are compressed at the same time; one for each processor by default.
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// Memory to stay below, as in 512M or 4G; at least 256M for each thread.
+    #[arg(long, value_name = "SIZE", default_value = "2G", value_parser = size)]
+    memory: u64,
     /// Preset of the xz encoder: 0 is fastest, 9 smallest.
     #[arg(long, value_name = "0-9", value_parser = clap::value_parser!(u32).range(0..=9))]
     xz_level: Option<u32>,
+    /// Sends changed blocks by this type of operation only, for tests of other appliers.
+    #[arg(long, value_name = "TYPE", value_enum, hide = true)]
+    only_op: Option<OnlyOp>,
     /// Adds zeros to images that are not a multiple of 4096 bytes.
     #[arg(long)]
     pub pad: bool,
+}
+
+/// The types that `--only-op` names, as AOSP writes them.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum OnlyOp {
+    #[value(name = "REPLACE")]
+    Replace,
+    #[value(name = "REPLACE_BZ")]
+    ReplaceBz,
+    #[value(name = "REPLACE_XZ")]
+    ReplaceXz,
+    #[value(name = "SOURCE_BSDIFF")]
+    SourceBsdiff,
+    #[value(name = "BROTLI_BSDIFF")]
+    BrotliBsdiff,
+    #[value(name = "PUFFDIFF")]
+    Puffdiff,
+}
+
+impl From<OnlyOp> for OnlyOperation {
+    fn from(only: OnlyOp) -> Self {
+        match only {
+            OnlyOp::Replace => Self::Replace,
+            OnlyOp::ReplaceBz => Self::ReplaceBz,
+            OnlyOp::ReplaceXz => Self::ReplaceXz,
+            OnlyOp::SourceBsdiff => Self::SourceBsdiff,
+            OnlyOp::BrotliBsdiff => Self::BrotliBsdiff,
+            OnlyOp::Puffdiff => Self::Puffdiff,
+        }
+    }
+}
+
+/// Bytes, or with a suffix kibi-, mebi- or gibibytes.
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = digits
+        .parse()
+        .map_err(|_| "a size is a number, with K, M or G after it if you like")?;
+    let size = number
+        .checked_mul(1 << shift)
+        .ok_or("that is more than any memory")?;
+    if size < 256 << 20 {
+        return Err("it takes 256M at least".to_owned());
+    }
+    Ok(size)
 }
 
 impl Making {
@@ -65,7 +122,9 @@ impl Making {
         let defaults = millet_payload::Options::default();
         millet_payload::Options {
             threads: self.threads.map_or(defaults.threads, usize::from),
+            memory: self.memory,
             xz_level: self.xz_level.unwrap_or(defaults.xz_level),
+            only: self.only_op.map(OnlyOperation::from),
             scratch: edge.scratch.clone(),
         }
     }
@@ -134,10 +193,18 @@ impl Opened {
     }
 
     /// Applies it to files in `scratch` that vanish, and compares every partition with what the head promises.
-    pub fn verify(&mut self, old: &[Image<'_>], scratch: &Path, label: &str) -> anyhow::Result<()> {
+    ///
+    /// `meter` makes a meter for so many bytes.
+    pub fn verify(
+        &mut self,
+        old: &[Image<'_>],
+        scratch: &Path,
+        meter: impl FnOnce(u64) -> Meter,
+    ) -> anyhow::Result<()> {
         let head = self.head.clone();
+        let meter = meter(head.blobs_length());
         let create = |_: &PartitionName| tempfile::tempfile_in(scratch);
-        self.make(&head, 0, old, &create, label)
+        self.make(&head, 0, old, &create, &meter)
     }
 
     /// Makes the partitions of `head`, whose blobs begin `offset` bytes after the payload's first, and compares them
@@ -148,26 +215,45 @@ impl Opened {
         offset: u64,
         old: &[Image<'_>],
         create: &dyn Fn(&PartitionName) -> std::io::Result<File>,
-        label: &str,
+        meter: &Meter,
     ) -> anyhow::Result<()> {
         self.file
             .seek(SeekFrom::Start(self.head.blobs_offset().saturating_add(offset)))
             .context("cannot read the payload")?;
-        let meter = Meter::new(label, head.blobs_length());
         let mut blobs = BufReader::with_capacity(1 << 20, &mut self.file);
         millet_payload::make_images(head, &mut blobs, old, create, &mut |done| meter.set(done))?;
         Ok(())
     }
 }
 
+/// The last line of `--json`.
+#[derive(Serialize)]
+struct Made<'a> {
+    event: &'static str,
+    size: u64,
+    metadata_size: u64,
+    metadata_sha256: Sha256Digest,
+    partitions: &'a [PartitionEntry],
+}
+
 /// Says of what a new payload consists.
-fn say_summary(path: &Path, summary: &Summary) {
+fn say_summary(path: &Path, summary: &Summary, json: bool) -> anyhow::Result<()> {
+    if json {
+        output::print_line(&Made {
+            event: "made",
+            size: summary.size,
+            metadata_size: summary.metadata_size,
+            metadata_sha256: summary.metadata_sha256,
+            partitions: &summary.partitions,
+        })?;
+    }
     let operations = describe_operations(&summary.operations);
     output::say(&format!(
         "{}: {} ({operations})",
         path.display(),
         output::bytes(summary.size)
     ));
+    Ok(())
 }
 
 fn describe_operations(operations: &BTreeMap<&'static str, (u64, u64)>) -> String {

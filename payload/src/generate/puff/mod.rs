@@ -17,7 +17,8 @@ pub(super) use pairs::{Limits, Piece, pieces};
 
 /// A PUFFDIFF blob that makes `new` of `old`; `None` if there is no deflate in `new` that is not in `old` as well, or
 /// none that a puff brings back exactly. Takes about ten bytes of memory for each of `old` and of `new`.
-pub(super) fn puffdiff(old: &[u8], new: &[u8]) -> Result<Option<Vec<u8>>, GenerateError> {
+#[cfg(test)]
+fn puffdiff(old: &[u8], new: &[u8]) -> Result<Option<Vec<u8>>, GenerateError> {
     let new_deflates = locate::locate(new).deflates;
     if new_deflates.is_empty() {
         return Ok(None);

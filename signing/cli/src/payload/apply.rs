@@ -9,6 +9,7 @@ use super::Opened;
 use crate::edge::Edge;
 use crate::images::Images;
 use crate::output;
+use crate::progress::Meter;
 use crate::unfinished::NewFile;
 
 /// `millet payload apply`
@@ -54,7 +55,13 @@ pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
         let file = image.file();
         let create = |_: &PartitionName| -> io::Result<_> { file.try_clone() };
         opened
-            .make(&head, offset, &old, &create, &format!("{name} writing"))
+            .make(
+                &head,
+                offset,
+                &old,
+                &create,
+                &Meter::new(&format!("{name} writing"), head.blobs_length()),
+            )
             .with_context(|| format!("{} could not be applied", args.file.display()))?;
         made.extend(
             head.partitions()

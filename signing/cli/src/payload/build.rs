@@ -18,6 +18,9 @@ pub struct Args {
     /// The payload to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Writes progress and the result as one JSON object per line.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     making: Making,
 }
@@ -25,18 +28,14 @@ pub struct Args {
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
     let images = Images::open(&args.images, args.making.pad, edge)?;
     let mut new = edge.unfinished.create(&args.out)?;
-    let summary = write_full(
-        &images.list(),
-        &args.making.options(edge),
-        &PayloadMeter::new("payload"),
-        new.file(),
-    )
-    .with_context(|| format!("cannot make a payload of {}", args.images.display()))?;
+    let meter = PayloadMeter::new("payload", args.json);
+    let summary = write_full(&images.list(), &args.making.options(edge), &meter, new.file())
+        .with_context(|| format!("cannot make a payload of {}", args.images.display()))?;
     Opened::open(new.path())?
-        .verify(&[], &edge.scratch, "payload verifying")
+        .verify(&[], &edge.scratch, |total| meter.verifying(total))
         .context("the new payload does not make the images")?;
     new.finish()?;
-    say_summary(&args.out, &summary);
+    say_summary(&args.out, &summary, args.json)?;
     output::next(&format!("millet payload inspect {}", args.out.display()));
     Ok(())
 }

@@ -21,6 +21,9 @@ pub struct Args {
     /// The payload to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Writes progress and the result as one JSON object per line.
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     making: Making,
 }
@@ -30,25 +33,20 @@ pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
     let images = Images::open(&args.to, args.making.pad, edge)?;
     let mut new = edge.unfinished.create(&args.out)?;
     let options = args.making.options(edge);
-    let summary = write_delta(
-        &old.list(),
-        &images.list(),
-        &options,
-        &PayloadMeter::new("delta"),
-        new.file(),
-    )
-    .with_context(|| {
-        format!(
-            "cannot make a delta from {} to {}",
-            args.from.display(),
-            args.to.display()
-        )
-    })?;
+    let meter = PayloadMeter::new("delta", args.json);
+    let summary =
+        write_delta(&old.list(), &images.list(), &options, &meter, new.file()).with_context(|| {
+            format!(
+                "cannot make a delta from {} to {}",
+                args.from.display(),
+                args.to.display()
+            )
+        })?;
     Opened::open(new.path())?
-        .verify(&old.list(), &edge.scratch, "delta verifying")
+        .verify(&old.list(), &edge.scratch, |total| meter.verifying(total))
         .context("the new delta does not make the images")?;
     new.finish()?;
-    say_summary(&args.out, &summary);
+    say_summary(&args.out, &summary, args.json)?;
     let (out, from) = (args.out.display(), args.from.display());
     output::next(&format!(
         "millet payload verify {out} --from {from} --images {}",

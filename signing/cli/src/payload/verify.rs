@@ -7,6 +7,7 @@ use super::Opened;
 use crate::edge::Edge;
 use crate::images::Images;
 use crate::output;
+use crate::progress::Meter;
 
 /// `millet payload verify`
 #[derive(clap::Args)]
@@ -29,7 +30,7 @@ pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
         compare(&opened.head, &Images::open(path, true, edge)?)?;
     }
     opened
-        .verify(&old, &edge.scratch, "verifying")
+        .verify(&old, &edge.scratch, |total| Meter::new("verifying", total))
         .with_context(|| format!("{} does not verify", args.file.display()))?;
     for partition in opened.head.partitions() {
         output::print(&format!("{}  {}", partition.new.sha256, partition.name))?;

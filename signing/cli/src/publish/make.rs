@@ -51,16 +51,12 @@ pub fn make<'a>(plan: Plan, args: &Args, edge: &'a Edge) -> anyhow::Result<Made<
         length: 0,
     };
     let options = args.making.options(edge);
-    let summary = write_full(
-        &plan.images.list(),
-        &options,
-        &PayloadMeter::new(&label),
-        &mut out,
-    )
-    .with_context(|| format!("cannot make the payload of {label}"))?;
+    let meter = PayloadMeter::new(&label, false);
+    let summary = write_full(&plan.images.list(), &options, &meter, &mut out)
+        .with_context(|| format!("cannot make the payload of {label}"))?;
     let (length, payload_sha256) = (out.length, Sha256Digest(out.hasher.finalize().into()));
     Opened::open(file.path())?
-        .verify(&[], &edge.scratch, &format!("{label} verifying"))
+        .verify(&[], &edge.scratch, |total| meter.verifying(total))
         .with_context(|| format!("the payload of {label} does not make its images"))?;
     let manifest = BuildManifest {
         format: FORMAT,
