@@ -191,6 +191,58 @@ fn inspection_says_where_the_bytes_are() {
 }
 
 #[test]
+fn a_full_payload_stands_for_its_images() {
+    let workshop = Workshop::empty();
+    images(&workshop);
+    workshop.ok(&["payload", "build", "--images", "new", "--out", "full.payload"]);
+    let again = workshop.ok(&[
+        "payload",
+        "build",
+        "--images",
+        "full.payload",
+        "--out",
+        "again.payload",
+    ]);
+    assert!(
+        again
+            .stderr
+            .contains("full.payload: full payload of boot, system"),
+        "{}",
+        again.stderr
+    );
+    let read = |name: &str| fs::read(workshop.path(name)).unwrap();
+    assert!(read("again.payload") == read("full.payload"));
+    let delta = [
+        "payload",
+        "delta",
+        "--from",
+        "old",
+        "--to",
+        "full.payload",
+        "--out",
+        "delta.payload",
+    ];
+    workshop.ok(&delta);
+    workshop.ok(&[
+        "payload",
+        "verify",
+        "delta.payload",
+        "--from",
+        "old",
+        "--images",
+        "new",
+    ]);
+    workshop.refused(
+        &["payload", "build", "--images", "delta.payload", "--out", "x"],
+        &["delta.payload is a delta payload", "take the full payload"],
+    );
+    workshop.refused(
+        &["payload", "build", "--images", "new/README", "--out", "x"],
+        &["new/README is neither a folder", "OTA zip"],
+    );
+}
+
+#[test]
 fn a_damaged_payload_does_not_verify_and_leaves_nothing() {
     let workshop = Workshop::empty();
     images(&workshop);
