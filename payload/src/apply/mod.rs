@@ -172,6 +172,9 @@ impl Driver<'_> {
 
     fn fetch(&mut self, blob: &Blob) -> io::Result<()> {
         self.blob.clear();
+        // The head was refused if this were more than LONGEST_BLOB; growing step by step would take twice as much.
+        self.blob
+            .reserve_exact(usize::try_from(blob.length).map_err(|_| io::ErrorKind::OutOfMemory)?);
         let read = (&mut *self.blobs).take(blob.length).read_to_end(&mut self.blob)?;
         if read as u64 != blob.length {
             return Err(io::ErrorKind::UnexpectedEof.into());

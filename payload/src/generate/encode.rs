@@ -84,7 +84,9 @@ fn brotli(mut data: &[u8], quality: i32) -> Result<Vec<u8>, GenerateError> {
 }
 
 fn bzip2(data: &[u8]) -> Result<Vec<u8>, GenerateError> {
-    let mut encoder = BzEncoder::new(Vec::new(), Compression::best());
+    // The level says how many times 100,000 bytes a block has; a decoder allocates four bytes for each of them.
+    let level = (data.len() / 100_000 + 1).min(9) as u32;
+    let mut encoder = BzEncoder::new(Vec::new(), Compression::new(level));
     encoder
         .write_all(data)
         .and_then(|()| encoder.finish())

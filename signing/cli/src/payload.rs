@@ -220,7 +220,7 @@ impl Opened {
         self.file
             .seek(SeekFrom::Start(self.head.blobs_offset().saturating_add(offset)))
             .context("cannot read the payload")?;
-        let mut blobs = BufReader::with_capacity(1 << 20, &mut self.file);
+        let mut blobs = BufReader::new(&mut self.file);
         millet_payload::make_images(head, &mut blobs, old, create, &mut |done| meter.set(done))?;
         Ok(())
     }
