@@ -183,6 +183,8 @@ impl NewBytes for PuffedWriter<'_> {
 mod tests {
     use super::super::patch::in_memory::{Memory, puffpatched};
     use super::*;
+    use crate::puff::samples::{content, zlib};
+    use crate::puff::{BitReader, TokenWriter};
 
     /// Two streams and their puffed forms: AOSP external/puffin, src/unittest_common.cc, samples 1 and 2.
     const ONE: [u8; 17] = [
@@ -266,6 +268,43 @@ mod tests {
         assert!(wrong(0, 18, 8).contains("Length"), "{}", wrong(0, 18, 8));
         assert!(wrong(0, 18, 6).contains("TooLong"));
         assert!(wrong(0, 17, 7).contains("Length"));
+    }
+
+    #[test]
+    fn puffs_are_kept_up_to_a_limit() {
+        let stream = zlib(&content(1, 300_000), 1, Default::default(), 9);
+        let mut search = BitReader::new(&stream, 0);
+        let mut extents = Vec::new();
+        let mut last = false;
+        while !last {
+            let offset = search.position();
+            let mut tokens = TokenWriter::new(usize::MAX);
+            last = Puffer::new().block(&mut search, &mut tokens).unwrap().last;
+            let length = search.position() - offset;
+            extents.push((BitExtent { offset, length }, tokens.len() as u64));
+        }
+        // The same again and again, at whole bytes.
+        let copies = 30;
+        let shift = |n: usize| (n * stream.len() * 8) as u64;
+        let all: Vec<_> = (0..copies)
+            .flat_map(|n| extents.iter().map(move |(bits, puff)| (*bits, *puff, n)))
+            .map(|(bits, puff, n)| {
+                let offset = bits.offset + shift(n);
+                (BitExtent { offset, ..bits }, puff)
+            })
+            .collect();
+        let mut old = Memory::old(&stream.repeat(copies));
+        let layout = Layout::new(&all, (stream.len() * copies) as u64);
+        let puffs: u64 = all.iter().map(|(_, puff)| puff).sum();
+        assert!(puffs > 2 * KEPT as u64, "{puffs}");
+        let mut reader = PuffedReader::new(&mut old, layout);
+        let mut at = 0;
+        while at < reader.size() {
+            at += reader.at(at, usize::MAX).ok().unwrap().len() as u64;
+            let kept: usize = reader.kept.iter().map(|(_, puff)| puff.len()).sum();
+            assert!(kept <= KEPT);
+        }
+        assert!(reader.kept.len() > 1);
     }
 
     #[test]

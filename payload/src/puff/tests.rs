@@ -80,6 +80,21 @@ fn broken_blocks_are_refused() {
         bits.put(0, 21);
         assert_eq!(puffed(bits.whole_bytes()), Err(DeflateError::NoCode));
     }
+    // RFC 1951, section 3.2.7: 257 literals and 1 distance, two codes of one bit for 0 and for 11 to 138 zeros; two
+    // runs of 138 are more than there are.
+    let mut bits = BitWriter::default();
+    for (value, width) in [
+        (5, 3),
+        (0, 14),
+        (0, 6),
+        (0b001_001, 6),
+        (0xff, 8),
+        (0xff, 8),
+        (0, 32),
+    ] {
+        bits.put(value, width);
+    }
+    assert_eq!(puffed(bits.whole_bytes()), Err(DeflateError::CodeLengths));
     let (deflate, puff) = SAMPLES[8];
     for length in 0..deflate.len() {
         assert_eq!(puffed(&deflate[..length]), Err(DeflateError::EndsEarly));

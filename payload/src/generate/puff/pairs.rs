@@ -14,7 +14,6 @@ use super::of_deflates;
 use crate::generate::GenerateError;
 
 /// A part of a new file.
-#[derive(Debug)]
 pub(in crate::generate) struct Piece {
     /// Its bytes: whole blocks of the new file, in order.
     pub(in crate::generate) new: Vec<Range<usize>>,

@@ -183,6 +183,50 @@ fn a_patch_by_tokens_is_far_smaller() {
     );
 }
 
+#[test]
+fn parts_of_a_file_are_widened_to_whole_deflate_and_patched_together() {
+    let old_members: Vec<_> = (0..30)
+        .map(|n| (format!("{n}.so"), content(n + 7, 150_000)))
+        .collect();
+    let new_members: Vec<_> = old_members
+        .iter()
+        .map(|(name, old)| (name.clone(), [&old[..500], b"put in", &old[500..]].concat()))
+        .collect();
+    let (old, new) = (zip(&old_members, 6, false), zip(&new_members, 6, false));
+    let quarter = new.len() / 4 / BLOCK * BLOCK;
+    let wanted = [
+        BLOCK..2 * BLOCK,
+        2 * quarter..2 * quarter + BLOCK,
+        3 * quarter..3 * quarter + BLOCK,
+    ];
+    let limits = Limits {
+        new: new.len(),
+        old: old.len(),
+        patch: new.len(),
+    };
+    let made = pieces(&old, &new, &wanted, limits).unwrap();
+    let [piece] = made.as_slice() else {
+        panic!("{} pieces", made.len());
+    };
+    assert!(piece.new.len() == 3 && piece.old.len() > 1, "{:?}", piece.old);
+    let (from, to) = (joined(&old, &piece.old), joined(&new, &piece.new));
+    assert!(to.len() < new.len() / 2);
+    assert!(judged(&from, piece.patch.as_ref().unwrap(), to.len()) == to);
+    for wanted in wanted {
+        let inside = |range: &Range<usize>| range.start <= wanted.start && wanted.end <= range.end;
+        let range = piece.new.iter().find(|range| inside(range)).unwrap();
+        for deflate in locate(&new).deflates {
+            let first = (deflate.bits.offset / 8) as usize;
+            let end = (deflate.bits.offset + deflate.bits.length).div_ceil(8) as usize;
+            let touches = first < wanted.end && end > wanted.start;
+            assert!(
+                !touches || range.start <= first && end <= range.end,
+                "{wanted:?} {range:?}"
+            );
+        }
+    }
+}
+
 /// Through the manifest and back, as a device does it.
 #[test]
 fn an_operation_is_written_and_applied() {
@@ -261,6 +305,11 @@ fn all_formats_are_found() {
     png[chunk..chunk + 4].copy_from_slice(&(deflate.len() as u32 / 2).to_be_bytes());
     assert!((1..in_png).contains(&blocks(&png)));
 
+    let mut zip = zip(&[("name".to_owned(), content)], 6, false);
+    assert!(blocks(&zip) > 0);
+    zip[18] ^= 1;
+    assert_eq!(blocks(&zip), 0);
+
     assert_eq!(blocks(&plain), 0);
     assert!(!announces_deflate(&plain));
     assert!(puffdiff(&plain, &plain).unwrap().is_none());
@@ -311,9 +360,11 @@ fn headers_without_streams_end_the_search() {
         bits.put(value, width);
     }
     bits.put(0, 2);
-    let header = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
-    let mut file = [header, bits.whole_bytes()].concat();
-    file.extend(header);
+    // A zip header with the lengths behind the data: nothing else tells that this is no stream.
+    let mut file = b"PK\x03\x04\x14\0\x08\0\x08\0".to_vec();
+    file.resize(30, 0);
+    file.extend(bits.whole_bytes());
+    file.extend(b"\x1f\x8b\x08\0\0\0\0\0\0\x03");
     file.extend(deflated(&content(5, 900), 9));
     assert_eq!(search(&file, 1).members.len(), 0);
     assert_eq!(locate(&file).members.len(), 1);
