@@ -4,6 +4,7 @@ mod apply;
 mod build;
 mod delta;
 mod inspect;
+mod properties;
 mod verify;
 
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ pub enum Command {
     Delta(delta::Args),
     /// Shows what a payload makes and of which operations.
     Inspect(inspect::Args),
+    /// Prints the payload_properties.txt that Android's update_engine asks for.
+    Properties(properties::Args),
     /// Makes images of a payload, and for a delta of the images that it reads.
     #[command(visible_alias = "extract")]
     Apply(apply::Args),
@@ -41,6 +44,7 @@ pub fn run(command: &Command, edge: &Edge) -> anyhow::Result<()> {
         Command::Build(args) => build::run(args, edge),
         Command::Delta(args) => delta::run(args, edge),
         Command::Inspect(args) => inspect::run(args, edge),
+        Command::Properties(args) => properties::run(args),
         Command::Apply(args) => apply::run(args, edge),
         Command::Verify(args) => verify::run(args, edge),
     }

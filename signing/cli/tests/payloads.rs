@@ -146,6 +146,70 @@ fn images_come_out_again() {
 }
 
 #[test]
+fn properties_are_what_update_engine_asks_for() {
+    use base64::Engine;
+    use sha2::{Digest, Sha256};
+    let workshop = Workshop::empty();
+    images(&workshop);
+    workshop.ok(&["payload", "build", "--images", "new", "--out", "full.payload"]);
+    let payload = fs::read(workshop.path("full.payload")).unwrap();
+    let head = 24 + u64::from_be_bytes(payload[12..20].try_into().unwrap()) as usize;
+    let digest = |bytes: &[u8]| base64::engine::general_purpose::STANDARD.encode(Sha256::digest(bytes));
+    assert_eq!(
+        workshop.ok(&["payload", "properties", "full.payload"]).stdout,
+        format!(
+            "FILE_HASH={}\nFILE_SIZE={}\nMETADATA_HASH={}\nMETADATA_SIZE={head}\n",
+            digest(&payload),
+            payload.len(),
+            digest(&payload[..head])
+        )
+    );
+}
+
+#[test]
+fn makers_tell_scripts_how_far_they_are() {
+    let workshop = Workshop::empty();
+    images(&workshop);
+    let said = workshop
+        .ok(&[
+            "payload",
+            "delta",
+            "--from",
+            "old",
+            "--to",
+            "new",
+            "--out",
+            "delta.payload",
+            "--json",
+        ])
+        .stdout;
+    let events: Vec<serde_json::Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let of = |stage: &str| -> Vec<u64> {
+        let events = events.iter().filter(|event| event["stage"] == stage);
+        events.map(|event| event["percent"].as_u64().unwrap()).collect()
+    };
+    for stage in ["reading", "encoding", "verifying"] {
+        let percents = of(stage);
+        assert!(
+            percents.is_sorted() && percents.last() == Some(&100),
+            "{stage}: {percents:?}"
+        );
+    }
+    let made = events.last().unwrap();
+    assert_eq!(
+        (&made["event"], &made["partitions"][1]["name"]),
+        (&"made".into(), &"system".into())
+    );
+    assert_eq!(
+        made["size"],
+        fs::metadata(workshop.path("delta.payload")).unwrap().len()
+    );
+}
+
+#[test]
 fn inspection_says_where_the_bytes_are() {
     let workshop = Workshop::empty();
     images(&workshop);
