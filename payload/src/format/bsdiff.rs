@@ -51,18 +51,21 @@ impl<'a> Streams<'a> {
     }
 
     /// The patch as `BSDF2`; `None` if a length does not fit the format.
+    #[cfg(any(test, feature = "generate"))]
     pub(crate) fn to_bsdf2(&self) -> Option<Vec<u8>> {
         let [control, diff, extra] = [self.control.0, self.diff.0, self.extra.0].map(|coder| coder as u8);
         self.to_bytes([b'B', b'S', b'D', b'F', b'2', control, diff, extra])
     }
 
     /// The patch as `BSDIFF40`, whose streams are bzip2; `None` also if one of them is not.
+    #[cfg(any(test, feature = "generate"))]
     pub(crate) fn to_bsdiff40(&self) -> Option<Vec<u8>> {
         let coders = [self.control.0, self.diff.0, self.extra.0];
         let is_bzip2 = coders.iter().all(|coder| *coder == StreamCoder::Bzip2);
         is_bzip2.then(|| self.to_bytes(*b"BSDIFF40"))?
     }
 
+    #[cfg(any(test, feature = "generate"))]
     fn to_bytes(&self, magic: [u8; 8]) -> Option<Vec<u8>> {
         let streams = [self.control.1, self.diff.1, self.extra.1];
         let length = HEADER_SIZE + streams.iter().map(|bytes| bytes.len()).sum::<usize>();

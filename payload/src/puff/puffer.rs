@@ -28,7 +28,8 @@ impl Puffer {
         Self { fixed: None }
     }
 
-    /// Puffs the blocks that fill `length` bits from bit `start` (0 to 7) of `bytes`; the puff has `limit` bytes at most.
+    /// Puffs the blocks that fill `length` bits from bit `start` (0 to 7) of `bytes`; the puff has `limit` bytes at most,
+    /// which are allocated.
     pub(crate) fn puff(
         &mut self,
         bytes: &[u8],
@@ -37,7 +38,7 @@ impl Puffer {
         limit: u64,
     ) -> Result<Vec<u8>, DeflateError> {
         let limit = limit.min(LONGEST_PUFF) as usize;
-        let mut tokens = TokenWriter::new(limit);
+        let mut tokens = TokenWriter::of_length(limit);
         let mut bits = BitReader::new(bytes, start);
         let end = u64::from(start) + length;
         while bits.position() < end {

@@ -30,6 +30,15 @@ impl TokenWriter {
         }
     }
 
+    /// Allocates all of `limit`, for a puff whose length is known.
+    pub(super) fn of_length(limit: usize) -> Self {
+        let puff = Vec::with_capacity(limit);
+        Self {
+            puff,
+            ..Self::new(limit)
+        }
+    }
+
     /// Bytes written, literals that wait for the end of their run not counted.
     #[cfg(any(test, feature = "generate"))]
     pub(crate) fn len(&self) -> usize {

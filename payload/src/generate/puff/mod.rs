@@ -4,28 +4,18 @@ mod containers;
 mod locate;
 mod pairs;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use super::{GenerateError, diff, encode};
 use crate::puff::Container;
 use locate::Deflate;
-
-#[cfg(test)]
-mod tests;
 
 pub(super) use locate::announces_deflate;
 pub(super) use pairs::{Limits, Piece, pieces};
 
 /// A PUFFDIFF blob that makes `new` of `old`; `None` if there is no deflate in `new` that is not in `old` as well, or
 /// none that a puff brings back exactly. Takes about ten bytes of memory for each of `old` and of `new`.
-#[cfg(test)]
-fn puffdiff(old: &[u8], new: &[u8]) -> Result<Option<Vec<u8>>, GenerateError> {
-    let new_deflates = locate::locate(new).deflates;
-    if new_deflates.is_empty() {
-        return Ok(None);
-    }
-    of_deflates(old, locate::locate(old).deflates, new, new_deflates)
-}
-
 fn of_deflates(
     old: &[u8],
     mut old_deflates: Vec<Deflate>,

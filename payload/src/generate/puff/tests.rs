@@ -78,6 +78,11 @@ fn edited(old: &[(String, Vec<u8>)], seed: u64) -> Vec<(String, Vec<u8>)> {
     new
 }
 
+/// A blob for whole files.
+fn puffdiff(old: &[u8], new: &[u8]) -> Result<Option<Vec<u8>>, GenerateError> {
+    of_deflates(old, locate(old).deflates, new, locate(new).deflates)
+}
+
 fn sha256(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest(Sha256::digest(bytes).into())
 }
@@ -89,7 +94,7 @@ fn bits(deflates: &[Deflate]) -> u64 {
 /// Applies a blob with our reader and with another one.
 fn judged(old: &[u8], blob: &[u8], size: usize) -> Vec<u8> {
     let made = puffpatched(old, blob, size).unwrap();
-    assert!(puffdiff::puffpatch(old, blob).unwrap() == made);
+    assert!(::puffdiff::puffpatch(old, blob).unwrap() == made);
     made
 }
 
