@@ -6,6 +6,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use millet_machine::Journal;
 use millet_signing::Files;
@@ -43,8 +45,23 @@ impl StateDirectory {
         &self.path
     }
 
-    /// Takes the lock, or says who has it.
+    /// Takes the lock, or says who has it after two seconds.
+    ///
+    /// A program that a killed agent was just starting shares its files until it has begun, and so the lock: that passes in
+    /// a moment, another agent does not.
     pub fn lock(&self) -> Result<Lock, Error> {
+        const TRIES: u32 = 100;
+        const BETWEEN: Duration = Duration::from_millis(20);
+        for _ in 1..TRIES {
+            match self.try_lock() {
+                Err(Error::Held { .. }) => thread::sleep(BETWEEN),
+                other => return other,
+            }
+        }
+        self.try_lock()
+    }
+
+    fn try_lock(&self) -> Result<Lock, Error> {
         let path = self.path.join("lock");
         let mut file = OpenOptions::new()
             .read(true)
@@ -306,6 +323,19 @@ mod tests {
         );
         drop(held);
         state.lock().unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_let_go_in_a_moment_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(folder.path()).unwrap();
+        let held = state.lock().unwrap();
+        let other = thread::spawn(move || {
+            thread::sleep(Duration::from_millis(300));
+            drop(held);
+        });
+        state.lock().unwrap();
+        other.join().unwrap();
     }
 
     #[test]

@@ -126,9 +126,22 @@ timeout_seconds = 60
         command
     }
 
-    /// Starts `millet-agent run --once` and leaves it running.
+    /// What the agent said in the runs that were not shown.
+    pub fn said(&self) -> String {
+        fs::read_to_string(self.folder.join("agent.log")).unwrap_or_default()
+    }
+
+    /// Starts `millet-agent run --once` and leaves it running. What it says is shown or kept.
     pub fn start_once(&self, show: bool) -> Result<Child> {
-        let stderr = if show { Stdio::inherit() } else { Stdio::null() };
+        let stderr = if show {
+            Stdio::inherit()
+        } else {
+            let log = fs::OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(self.folder.join("agent.log"));
+            log.context("cannot keep what the agent says")?.into()
+        };
         self.agent(&["run", "--once"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())

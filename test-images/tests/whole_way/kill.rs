@@ -132,7 +132,11 @@ impl Killer {
             match agent.wait().unwrap().code() {
                 Some(11) => slot = Some(device.boot().unwrap()),
                 Some(0) => return slot.expect("the device confirmed without a boot"),
-                code => panic!("the agent ended with {code:?} in phase {}", device.phase()),
+                code => panic!(
+                    "the agent ended with {code:?} in phase {}\n{}",
+                    device.phase(),
+                    device.said()
+                ),
             }
         }
         panic!("the device did not come to rest");
