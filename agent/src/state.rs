@@ -407,7 +407,7 @@ mod tests {
         fn zone(&self) -> jiff::tz::TimeZone {
             jiff::tz::TimeZone::UTC
         }
-        fn sleep(&self, _: std::time::Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        fn sleep(&self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
             Box::pin(std::future::ready(()))
         }
     }
