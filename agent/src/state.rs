@@ -45,12 +45,12 @@ impl StateDirectory {
         &self.path
     }
 
-    /// Takes the lock, or says who has it after two seconds.
+    /// Takes the lock, or says who has it after a second.
     ///
     /// A program that a killed agent was just starting shares its files until it has begun, and so the lock: that passes in
     /// a moment, another agent does not.
     pub fn lock(&self) -> Result<Lock, Error> {
-        const TRIES: u32 = 100;
+        const TRIES: u32 = 50;
         const BETWEEN: Duration = Duration::from_millis(20);
         for _ in 1..TRIES {
             match self.try_lock() {

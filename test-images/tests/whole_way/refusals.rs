@@ -1,4 +1,5 @@
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use millet_test_images::fleet::run;
@@ -133,7 +134,15 @@ fn two_agents_on_one_state_directory_do_not_meet() {
     while world.device.phase().is_empty() && first.try_wait().unwrap().is_none() {
         std::thread::sleep(Duration::from_millis(1));
     }
+    // The second one waits for the lock for a moment, in which the first must not get ready.
+    let signal = |name: &str| {
+        let mut kill = Command::new("sh");
+        kill.args(["-c", &format!("kill -{name} {}", first.id())]);
+        run(&mut kill, false).unwrap().success("kill").unwrap();
+    };
+    signal("STOP");
     let second = run(&mut world.device.agent(&["run", "--once"]), false).unwrap();
+    signal("CONT");
     first.wait().unwrap();
     assert_eq!(second.code, Some(1), "{second:?}");
     assert!(second.stderr.contains("state"), "{}", second.stderr);

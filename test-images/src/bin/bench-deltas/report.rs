@@ -84,7 +84,11 @@ pub fn markdown(results: &[Result], machine: &str, commit: &str) -> String {
         }
     }
     page.push_str("\n## Commands\n\n");
-    for method in Method::ALL {
+    let measured = |method: &Method| {
+        let mut rows = results.iter().flat_map(|result| &result.rows);
+        rows.any(|(known, _)| known == method)
+    };
+    for method in Method::ALL.into_iter().filter(measured) {
         let [make, apply] = method.commands();
         let _ = writeln!(page, "- {}: `{make}`, `{apply}`", method.name());
     }
