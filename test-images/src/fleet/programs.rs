@@ -18,12 +18,13 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Builds the four with cargo, in release or in the test profile, and returns where they lie.
+    /// Builds the four with cargo, in the profile that this program was built in, and returns where they lie.
     ///
     /// A test binary of one package cannot ask cargo for the programs of another, so it builds them itself; when
     /// nothing changed this takes well under a second. The whole workspace is named, as everywhere: cargo then chooses the
     /// same features of every dependency and builds none of them twice.
-    pub fn build(release: bool) -> Result<Self> {
+    pub fn build() -> Result<Self> {
+        let release = !cfg!(debug_assertions);
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--workspace", "--bins"]);
         if release {

@@ -19,7 +19,7 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
-        let programs = Programs::build(false).unwrap();
+        let programs = Programs::build().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let server = ServerProcess::start(&programs, &folder.path().join("server"), "127.0.0.1:0").unwrap();
         let workshop =

@@ -59,7 +59,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
     for method in &methods {
         method.is_there(&arguments.python)?;
     }
-    let programs = Programs::build(true)?;
+    let programs = Programs::build()?;
     let pairs: Vec<Pair> = pairs::all(&arguments.debian, &arguments.wheels)
         .into_iter()
         .filter(|pair| arguments.only.is_empty() || arguments.only.iter().any(|name| name == pair.name))

@@ -39,8 +39,8 @@ pub struct Outcome {
 
 /// Tells the whole story, and returns the server that is still up.
 pub fn tell(arguments: &Arguments, dir: &Path) -> Result<(ServerProcess, Outcome)> {
-    say("building the programs in release");
-    let programs = Programs::build(true)?;
+    say("building the programs");
+    let programs = Programs::build()?;
     say("making the images");
     let images = images::prepare(&programs, arguments, dir)?;
     say("starting millet-server");
