@@ -29,7 +29,7 @@ pub use apply::{
 pub use format::{
     Action, BROTLI_WINDOW_BITS, Blob, Coder, Extent, HEADER_SIZE as PREFIX, Info, LARGEST_PARTITION,
     LONGEST_BLOB, LONGEST_HEAD, LONGEST_SIGNATURE, Operation, PatchBytes, PatchKind, Source, XZ_MEMORY_KIB,
-    metadata_size,
+    ZSTD_WINDOW, metadata_size,
 };
 #[cfg(feature = "generate")]
 pub use generate::{

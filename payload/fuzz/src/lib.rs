@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 pub const REPLACE_BZ: i32 = 1;
 /// An xz stream.
 pub const REPLACE_XZ: i32 = 8;
+/// Zstandard frames.
+pub const REPLACE_ZSTD: i32 = 14;
 /// A bsdiff patch of deflate's tokens.
 pub const PUFFDIFF: i32 = 9;
 /// A patch in BSDF2.
@@ -27,11 +29,7 @@ pub fn apply_one(kind: i32, blob: &[u8], source: &[u8], target_blocks: u64) {
     let mut source = source.to_vec();
     source.resize(source.len().next_multiple_of(BLOCK).max(BLOCK), 0);
     let manifest = Manifest {
-        minor_version: Some(if matches!(kind, REPLACE_BZ | REPLACE_XZ) {
-            0
-        } else {
-            6
-        }),
+        minor_version: Some(if replaces(kind) { 0 } else { 6 }),
         partitions: vec![Partition {
             name: "system".into(),
             old: Some(info(&source)),
@@ -77,8 +75,12 @@ pub fn list(image: &[u8]) {
     }
 }
 
+fn replaces(kind: i32) -> bool {
+    matches!(kind, REPLACE_BZ | REPLACE_XZ | REPLACE_ZSTD)
+}
+
 fn operation(kind: i32, blob: &[u8], source: &[u8], target_blocks: u64) -> Operation {
-    let reads = !matches!(kind, REPLACE_BZ | REPLACE_XZ);
+    let reads = !replaces(kind);
     let extent = |blocks| Extent {
         start: Some(0),
         blocks: Some(blocks),

@@ -6,6 +6,7 @@ mod extents;
 mod patch;
 mod puffed;
 mod replace;
+mod zstd;
 
 use std::io::{self, Read};
 

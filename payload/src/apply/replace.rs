@@ -1,4 +1,4 @@
-//! REPLACE, REPLACE_BZ and REPLACE_XZ.
+//! REPLACE, REPLACE_BZ, REPLACE_XZ and REPLACE_ZSTD.
 
 use std::io::{self, Read};
 
@@ -7,6 +7,7 @@ use lzma_rust2::XzReader;
 
 use super::extents::ExtentWriter;
 use super::patch::NewBytes;
+use super::zstd::ZstdFrames;
 use super::{DecodeError, Fault};
 use crate::format::{Coder, XZ_MEMORY_KIB};
 
@@ -16,6 +17,7 @@ pub(super) fn replace(coder: Coder, blob: &[u8], writer: &mut ExtentWriter) -> R
         Coder::Plain => Err(Fault::Decode(DecodeError::Length("data"))),
         Coder::Bzip2 => decode(&mut BzDecoder::new(blob), writer),
         Coder::Xz => decode(&mut XzReader::new_mem_limit(blob, false, XZ_MEMORY_KIB), writer),
+        Coder::Zstd => decode(&mut ZstdFrames::new(blob), writer),
     }
 }
 

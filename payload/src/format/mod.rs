@@ -26,5 +26,9 @@ pub const LONGEST_SIGNATURE: u64 = 1 << 20;
 /// The largest LZMA2 dictionary and its decoder that a device allocates, in KiB.
 pub const XZ_MEMORY_KIB: u32 = 9 << 10;
 
+/// The largest window of a Zstandard frame that a device allocates, in bytes: what `zstd -19` asks for. Its decoder
+/// takes half as much again while the window grows.
+pub const ZSTD_WINDOW: u64 = 8 << 20;
+
 /// Base-2 logarithm of the brotli window of every patch stream that is written.
 pub const BROTLI_WINDOW_BITS: u32 = 20;

@@ -54,6 +54,8 @@ pub enum Coder {
     Bzip2,
     /// REPLACE_XZ: an xz stream.
     Xz,
+    /// REPLACE_ZSTD: Zstandard frames (RFC 8878).
+    Zstd,
 }
 
 /// The operation type that a patch travels under. Its own magic says how its streams are compressed.
@@ -115,6 +117,9 @@ impl Operation {
                 coder: Coder::Bzip2, ..
             } => "REPLACE_BZ",
             Action::Replace { coder: Coder::Xz, .. } => "REPLACE_XZ",
+            Action::Replace {
+                coder: Coder::Zstd, ..
+            } => "REPLACE_ZSTD",
             Action::Copy { .. } => "SOURCE_COPY",
             Action::Zero => "ZERO",
             Action::Patch {
@@ -178,6 +183,9 @@ impl Operation {
                 kind: PatchKind::Brotli,
                 ..
             } => 10,
+            Action::Replace {
+                coder: Coder::Zstd, ..
+            } => 14,
         }
     }
 }

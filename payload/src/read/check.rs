@@ -162,6 +162,7 @@ impl Bounds {
             0 => replacement(replace(Coder::Plain), &destination, blobs_length)?,
             1 => replacement(replace(Coder::Bzip2), &destination, blobs_length)?,
             8 => replacement(replace(Coder::Xz), &destination, blobs_length)?,
+            14 => replacement(replace(Coder::Zstd), &destination, blobs_length)?,
             4 => {
                 let source = self.source(&message)?;
                 let (from, to) = (blocks(&source.extents), blocks(&destination));
@@ -180,7 +181,6 @@ impl Bounds {
             11 => return Err(OperationFault::Unsupported("ZUCCHINI")),
             12 => return Err(OperationFault::Unsupported("LZ4DIFF_BSDIFF")),
             13 => return Err(OperationFault::Unsupported("LZ4DIFF_PUFFDIFF")),
-            14 => return Err(OperationFault::Unsupported("REPLACE_ZSTD")),
             other => return Err(OperationFault::Unknown(other)),
         };
         Ok(Operation { action, destination })

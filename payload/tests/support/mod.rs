@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+pub mod message;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
