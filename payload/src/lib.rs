@@ -15,6 +15,8 @@ mod format;
 mod generate;
 #[cfg(feature = "generate")]
 pub mod input;
+#[cfg(feature = "generate")]
+mod package;
 mod puff;
 mod read;
 mod storage;
@@ -34,6 +36,11 @@ pub use format::{
 #[cfg(feature = "generate")]
 pub use generate::{
     GenerateError, OnlyOperation, Options, Progress, Stage, Warning, write_delta, write_full,
+};
+#[cfg(feature = "generate")]
+pub use package::{
+    Description, FieldError, PackageError, PackageSummary, PayloadKey, PayloadProperties, PhoneBuild,
+    SignError, SignatureKind, write_package,
 };
 pub use puff::{DeflateError, LONGEST_PUFF, LayoutError, PuffError};
 pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault};

@@ -54,14 +54,26 @@ impl Header {
         HEADER_SIZE as u64 + self.manifest_size
     }
 
-    /// The bytes that [`Header::parse`] reads. The signature is at most `u32::MAX` bytes there and empty here.
+    /// The bytes that [`Header::parse`] reads; a signature is far below `u32::MAX` bytes.
     #[cfg(any(test, feature = "generate"))]
-    pub(crate) fn unsigned(manifest_size: u64) -> [u8; HEADER_SIZE] {
+    pub(crate) fn bytes(&self) -> [u8; HEADER_SIZE] {
         let mut bytes = [0; HEADER_SIZE];
         bytes[..4].copy_from_slice(&MAGIC);
         bytes[4..12].copy_from_slice(&MAJOR_VERSION.to_be_bytes());
-        bytes[12..20].copy_from_slice(&manifest_size.to_be_bytes());
+        bytes[12..20].copy_from_slice(&self.manifest_size.to_be_bytes());
+        bytes[20..].copy_from_slice(&(self.signature_size as u32).to_be_bytes());
         bytes
+    }
+
+    /// The bytes of a header without signature.
+    #[cfg(any(test, feature = "generate"))]
+    pub(crate) fn unsigned(manifest_size: u64) -> [u8; HEADER_SIZE] {
+        let signature_size = 0;
+        Self {
+            manifest_size,
+            signature_size,
+        }
+        .bytes()
     }
 }
 

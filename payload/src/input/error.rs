@@ -84,6 +84,9 @@ pub enum InputError {
         #[source]
         error: ZipError,
     },
+    /// A zip archive that is no OTA package.
+    #[error("{0} holds no payload.bin: it is not an OTA zip")]
+    NoPayload(String),
     /// A payload that is broken or of another kind.
     #[error("{origin} is not a payload that Millet reads")]
     Head {

@@ -6,7 +6,7 @@ mod package;
 mod payload;
 mod sequence;
 mod sparse;
-mod zip;
+pub(crate) mod zip;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +21,7 @@ use crate::format::LARGEST_PARTITION;
 use crate::storage::{Image, ReadAt};
 
 pub use error::InputError;
+pub use sequence::Sequence;
 pub use sparse::{SparseError, SparseImage};
 pub use zip::ZipError;
 
@@ -122,6 +123,18 @@ impl Input {
     /// The images with where they came from, by partition.
     pub fn members(&self) -> &BTreeMap<PartitionName, Member> {
         &self.members
+    }
+}
+
+/// The payload at `path`, which is a payload or an OTA package that holds one; nothing of it is checked yet.
+///
+/// One that is compressed in its package is unpacked to an unnamed file in the directory `scratch`.
+pub fn open_payload(path: &Path, scratch: &Path) -> Result<Box<dyn ReadAt>, InputError> {
+    let origin = path.display().to_string();
+    let file = File::open(path).map_err(InputError::open(&origin))?;
+    match magic(&file).map_err(InputError::read(&origin))? {
+        ZIP_MAGIC => package::payload(Arc::new(file), &origin, scratch),
+        _ => Ok(Box::new(file)),
     }
 }
 

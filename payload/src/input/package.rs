@@ -53,6 +53,22 @@ pub(super) fn open(
     Ok((InputKind::Zip, members))
 }
 
+/// The payload of an OTA package, in place if it is stored, as it should be.
+pub(super) fn payload(
+    file: Arc<dyn ReadAt>,
+    origin: &str,
+    scratch: &Path,
+) -> Result<Box<dyn ReadAt>, InputError> {
+    let refused = |error: ZipError| InputError::Zip {
+        origin: origin.to_owned(),
+        error,
+    };
+    let zip = Zip::open(file).map_err(refused)?;
+    let entry = zip.entries.iter().find(|entry| entry.name == PAYLOAD);
+    let entry = entry.ok_or_else(|| InputError::NoPayload(origin.to_owned()))?;
+    zip.content(entry, scratch, &mut |_| ()).map_err(refused)
+}
+
 /// Entries of a folder that end in `.img`, without that.
 fn images<'a>(zip: &'a Zip, folder: &str) -> Vec<(&'a str, &'a Entry)> {
     let image = |entry: &'a Entry| {

@@ -3,7 +3,7 @@ use std::io::{self, Read};
 use crate::storage::{ReadAt, step};
 
 /// A part of random-access bytes, read in its order.
-pub(super) struct Sequence<'a> {
+pub struct Sequence<'a> {
     bytes: &'a dyn ReadAt,
     at: u64,
     left: u64,
@@ -11,7 +11,7 @@ pub(super) struct Sequence<'a> {
 
 impl<'a> Sequence<'a> {
     /// `length` bytes from `start` on; their end does not overflow.
-    pub(super) fn new(bytes: &'a dyn ReadAt, start: u64, length: u64) -> Self {
+    pub fn new(bytes: &'a dyn ReadAt, start: u64, length: u64) -> Self {
         Self {
             bytes,
             at: start,

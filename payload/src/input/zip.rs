@@ -91,17 +91,17 @@ pub enum ZipError {
 }
 
 /// An archive whose entries do not contradict each other.
-pub(super) struct Zip {
+pub(crate) struct Zip {
     file: Arc<dyn ReadAt>,
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// A file in an archive, with what the directory says of it.
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Bytes that are not UTF-8 are replaced.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Bytes of content.
-    pub(super) size: u64,
+    pub(crate) size: u64,
     method: CompressionMethod,
     encrypted: bool,
     checksum: u32,
@@ -117,7 +117,7 @@ const MOST_ENTRIES: u64 = 1 << 16;
 const DEFLATE_MOST: u64 = 1032;
 
 impl Zip {
-    pub(super) fn open(file: Arc<dyn ReadAt>) -> Result<Self, ZipError> {
+    pub(crate) fn open(file: Arc<dyn ReadAt>) -> Result<Self, ZipError> {
         let size = file.size().map_err(|error| ZipError::Directory(error.into()))?;
         let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
         let archive = ZipLocator::new()
@@ -165,7 +165,7 @@ impl Zip {
 
     /// The content of an entry: in place if it is stored, else unpacked to an unnamed file in `scratch` and compared
     /// with its CRC-32. `progress` hears bytes of content done.
-    pub(super) fn content(
+    pub(crate) fn content(
         &self,
         entry: &Entry,
         scratch: &Path,
@@ -216,7 +216,7 @@ impl Zip {
     }
 
     /// Compares the content of a stored entry with its CRC-32; what was unpacked has been compared.
-    pub(super) fn check(
+    pub(crate) fn check(
         &self,
         entry: &Entry,
         content: &dyn ReadAt,

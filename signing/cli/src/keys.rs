@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use millet_signing::{Ed25519Key, PublicKey, Signer};
 use zeroize::Zeroizing;
 
@@ -81,23 +81,34 @@ impl KeyRing {
     }
 }
 
-/// Reads a file that holds a secret; others must not be able to.
+/// Reads a file that holds a secret as text; others must not be able to.
 pub fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
+    let mut bytes = read_secret_bytes(path)?;
+    String::from_utf8(std::mem::take(&mut *bytes))
+        .map(Zeroizing::new)
+        .map_err(|error| {
+            drop(Zeroizing::new(error.into_bytes()));
+            anyhow!("{} is not text", path.display())
+        })
+}
+
+/// Reads a file that holds a secret; others must not be able to.
+pub fn read_secret_bytes(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let read = || {
         let file = fs::File::open(path)?;
         let mode = file.metadata()?.permissions().mode() & 0o777;
-        let mut text = Zeroizing::new(String::new());
-        file.take(LONGEST).read_to_string(&mut text)?;
-        std::io::Result::Ok((mode, text))
+        let mut bytes = Zeroizing::new(Vec::new());
+        file.take(LONGEST).read_to_end(&mut bytes)?;
+        std::io::Result::Ok((mode, bytes))
     };
-    let (mode, text) = read().with_context(|| format!("cannot read {}", path.display()))?;
+    let (mode, bytes) = read().with_context(|| format!("cannot read {}", path.display()))?;
     if mode & 0o077 != 0 {
         bail!(
             "others can read {0} (mode {mode:03o}): chmod 600 {0}",
             path.display()
         );
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 enum Key {

@@ -4,16 +4,19 @@ mod apply;
 mod build;
 mod delta;
 mod inspect;
+mod key;
 mod properties;
 mod verify;
+mod zip;
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::BufReader;
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use millet_payload::{Head, Image, OnlyOperation, PREFIX, Summary};
+use millet_payload::input::{Sequence, open_payload};
+use millet_payload::{Head, Image, OnlyOperation, PREFIX, ReadAt, Summary};
 use millet_protocol::{PartitionEntry, PartitionName, Sha256Digest};
 use serde::Serialize;
 
@@ -37,6 +40,8 @@ pub enum Command {
     Apply(apply::Args),
     /// Applies a payload to files that vanish again, and compares the result.
     Verify(verify::Args),
+    /// Makes the OTA zip that an Android phone's own update_engine takes, signed if you name a key.
+    Zip(zip::Args),
 }
 
 pub fn run(command: &Command, edge: &Edge) -> anyhow::Result<()> {
@@ -44,9 +49,10 @@ pub fn run(command: &Command, edge: &Edge) -> anyhow::Result<()> {
         Command::Build(args) => build::run(args, edge),
         Command::Delta(args) => delta::run(args, edge),
         Command::Inspect(args) => inspect::run(args, edge),
-        Command::Properties(args) => properties::run(args),
+        Command::Properties(args) => properties::run(args, edge),
         Command::Apply(args) => apply::run(args, edge),
         Command::Verify(args) => verify::run(args, edge),
+        Command::Zip(args) => zip::run(args, edge),
     }
 }
 
@@ -134,28 +140,29 @@ impl Making {
     }
 }
 
-/// A payload file whose head has been read and checked.
+/// A payload whose head has been read and checked.
 pub struct Opened {
     /// The head.
     pub head: Head,
     /// The bytes of the head.
     pub head_bytes: Vec<u8>,
-    /// Bytes of the file.
+    /// Bytes in all.
     pub size: u64,
-    file: File,
+    /// Its bytes.
+    pub bytes: Box<dyn ReadAt>,
 }
 
 impl Opened {
-    /// Opens a payload; what is not one, or is cut off, is refused.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
+    /// Opens a payload, or the one inside an OTA zip; what is neither, or is cut off, is refused.
+    pub fn open(path: &Path, scratch: &Path) -> anyhow::Result<Self> {
         let what = || format!("cannot read {}", path.display());
-        let mut file = File::open(path).with_context(what)?;
-        let size = file.metadata().with_context(what)?.len();
+        let bytes = open_payload(path, scratch)?;
+        let size = bytes.size().with_context(what)?;
         let mut prefix = [0; PREFIX];
         if size < u64::try_from(PREFIX)? {
             bail!("{} has {size} bytes, too few for a payload", path.display());
         }
-        file.read_exact(&mut prefix).with_context(what)?;
+        bytes.read_exact_at(&mut prefix, 0).with_context(what)?;
         let no_payload = || format!("{} is not a payload that Millet reads", path.display());
         let length = millet_payload::metadata_size(&prefix).with_context(no_payload)?;
         if length > size {
@@ -165,8 +172,7 @@ impl Opened {
             );
         }
         let mut head_bytes = vec![0; usize::try_from(length)?];
-        file.rewind().with_context(what)?;
-        file.read_exact(&mut head_bytes).with_context(what)?;
+        bytes.read_exact_at(&mut head_bytes, 0).with_context(what)?;
         let head = Head::parse(&head_bytes).with_context(no_payload)?;
         let needed = head.blobs_offset().saturating_add(head.blobs_length());
         if needed > size {
@@ -179,7 +185,7 @@ impl Opened {
             head,
             head_bytes,
             size,
-            file,
+            bytes,
         })
     }
 
@@ -200,31 +206,28 @@ impl Opened {
     ///
     /// `meter` makes a meter for so many bytes.
     pub fn verify(
-        &mut self,
+        &self,
         old: &[Image<'_>],
         scratch: &Path,
         meter: impl FnOnce(u64) -> Meter,
     ) -> anyhow::Result<()> {
-        let head = self.head.clone();
-        let meter = meter(head.blobs_length());
+        let meter = meter(self.head.blobs_length());
         let create = |_: &PartitionName| tempfile::tempfile_in(scratch);
-        self.make(&head, 0, old, &create, &meter)
+        self.make(&self.head, 0, old, &create, &meter)
     }
 
     /// Makes the partitions of `head`, whose blobs begin `offset` bytes after the payload's first, and compares them
     /// with what it promises.
     fn make(
-        &mut self,
+        &self,
         head: &Head,
         offset: u64,
         old: &[Image<'_>],
         create: &dyn Fn(&PartitionName) -> std::io::Result<File>,
         meter: &Meter,
     ) -> anyhow::Result<()> {
-        self.file
-            .seek(SeekFrom::Start(self.head.blobs_offset().saturating_add(offset)))
-            .context("cannot read the payload")?;
-        let mut blobs = BufReader::new(&mut self.file);
+        let start = self.head.blobs_offset().saturating_add(offset);
+        let mut blobs = BufReader::new(Sequence::new(&*self.bytes, start, head.blobs_length()));
         millet_payload::make_images(head, &mut blobs, old, create, &mut |done| meter.set(done))?;
         Ok(())
     }

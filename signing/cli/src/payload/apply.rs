@@ -15,7 +15,7 @@ use crate::unfinished::NewFile;
 /// `millet payload apply`
 #[derive(clap::Args)]
 pub struct Args {
-    /// The payload.
+    /// The payload, or an OTA zip that holds it.
     file: PathBuf,
     /// Folder of the images that a delta reads.
     #[arg(long, value_name = "DIR")]
@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
-    let mut opened = Opened::open(&args.file)?;
+    let opened = Opened::open(&args.file, &edge.scratch)?;
     let old = opened.old_images(&args.file, args.from.as_deref(), edge)?;
     let old = old.as_ref().map(Images::list).unwrap_or_default();
     let names = match args.partitions.as_slice() {

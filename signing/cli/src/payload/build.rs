@@ -31,7 +31,7 @@ pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
     let meter = PayloadMeter::new("payload", args.json);
     let summary = write_full(&images.list(), &args.making.options(edge), &meter, new.file())
         .with_context(|| format!("cannot make a payload of {}", args.images.display()))?;
-    Opened::open(new.path())?
+    Opened::open(new.path(), &edge.scratch)?
         .verify(&[], &edge.scratch, |total| meter.verifying(total))
         .context("the new payload does not make the images")?;
     new.finish()?;

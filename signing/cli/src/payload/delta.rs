@@ -42,7 +42,7 @@ pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
                 args.to.display()
             )
         })?;
-    Opened::open(new.path())?
+    Opened::open(new.path(), &edge.scratch)?
         .verify(&old.list(), &edge.scratch, |total| meter.verifying(total))
         .context("the new delta does not make the images")?;
     new.finish()?;

@@ -18,7 +18,7 @@ use crate::unfinished::write_whole;
 /// `millet payload inspect`
 #[derive(clap::Args)]
 pub struct Args {
-    /// The payload.
+    /// The payload, or an OTA zip that holds it.
     file: PathBuf,
     /// Shows where the bytes are: what patches say and what they carry, partition by partition.
     #[arg(long = "where")]
@@ -66,9 +66,9 @@ struct Count {
 }
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
-    let mut opened = Opened::open(&args.file)?;
+    let opened = Opened::open(&args.file, &edge.scratch)?;
     let mut places = match args.places {
-        true => places::of(&mut opened)?.into_iter().map(Some).collect(),
+        true => places::of(&opened)?.into_iter().map(Some).collect(),
         false => Vec::new(),
     }
     .into_iter();

@@ -1,42 +1,35 @@
-use std::fs::File;
 use std::path::PathBuf;
 
 use anyhow::Context;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use millet_payload::PayloadProperties;
 use millet_protocol::Sha256Digest;
 use sha2::{Digest, Sha256};
 
 use super::Opened;
+use crate::edge::Edge;
 use crate::output;
 use crate::progress::Meter;
 
 /// `millet payload properties`
 #[derive(clap::Args)]
 pub struct Args {
-    /// The payload.
+    /// The payload, or an OTA zip that holds it.
     file: PathBuf,
 }
 
-pub fn run(args: &Args) -> anyhow::Result<()> {
-    let opened = Opened::open(&args.file)?;
+pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
+    let opened = Opened::open(&args.file, &edge.scratch)?;
     let meter = Meter::new("hashing", opened.size);
-    let file = File::open(&args.file)
-        .and_then(|file| millet_payload::hash(&file, opened.size, &mut |done| meter.set(done)))
+    let file_sha256 = millet_payload::hash(&*opened.bytes, opened.size, &mut |done| meter.set(done))
         .with_context(|| format!("cannot read {}", args.file.display()))?;
     drop(meter);
-    output::print(&properties(&file, opened.size, &opened.head_bytes))?;
+    let properties = PayloadProperties {
+        file_sha256,
+        file_size: opened.size,
+        metadata_sha256: Sha256Digest(Sha256::digest(&opened.head_bytes).into()),
+        metadata_size: opened.head.metadata_size(),
+    };
+    output::print(properties.lines().trim_end())?;
     output::next("hand these lines and the payload to update_engine");
     Ok(())
-}
-
-/// The lines of `payload_properties.txt`, as AOSP's `brillo_update_payload properties` writes them and update_engine's
-/// `applyPayload` takes them.
-fn properties(file: &Sha256Digest, size: u64, head: &[u8]) -> String {
-    format!(
-        "FILE_HASH={}\nFILE_SIZE={size}\nMETADATA_HASH={}\nMETADATA_SIZE={}",
-        STANDARD.encode(file.0),
-        STANDARD.encode(Sha256::digest(head)),
-        head.len()
-    )
 }

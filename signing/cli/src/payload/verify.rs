@@ -12,7 +12,7 @@ use crate::progress::Meter;
 /// `millet payload verify`
 #[derive(clap::Args)]
 pub struct Args {
-    /// The payload.
+    /// The payload, or an OTA zip that holds it.
     file: PathBuf,
     /// The images that a delta reads: a folder, an OTA zip, a zip of images, or a full payload.
     #[arg(long, value_name = "PATH")]
@@ -23,7 +23,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
-    let mut opened = Opened::open(&args.file)?;
+    let opened = Opened::open(&args.file, &edge.scratch)?;
     let old = opened.old_images(&args.file, args.from.as_deref(), edge)?;
     let old = old.as_ref().map(Images::list).unwrap_or_default();
     if let Some(path) = &args.images {

@@ -55,7 +55,7 @@ pub fn make<'a>(plan: Plan, args: &Args, edge: &'a Edge) -> anyhow::Result<Made<
     let summary = write_full(&plan.images.list(), &options, &meter, &mut out)
         .with_context(|| format!("cannot make the payload of {label}"))?;
     let (length, payload_sha256) = (out.length, Sha256Digest(out.hasher.finalize().into()));
-    Opened::open(file.path())?
+    Opened::open(file.path(), &edge.scratch)?
         .verify(&[], &edge.scratch, |total| meter.verifying(total))
         .with_context(|| format!("the payload of {label} does not make its images"))?;
     let manifest = BuildManifest {

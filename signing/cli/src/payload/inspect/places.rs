@@ -1,5 +1,3 @@
-use std::io::{Read, Seek, SeekFrom};
-
 use anyhow::Context;
 use millet_payload::{Action, PatchBytes};
 use serde::Serialize;
@@ -22,7 +20,7 @@ pub struct Places {
 }
 
 /// Counts them for every partition, in order, reading no more than the header of each patch.
-pub fn of(opened: &mut Opened) -> anyhow::Result<Vec<Places>> {
+pub fn of(opened: &Opened) -> anyhow::Result<Vec<Places>> {
     let blobs = opened.head.blobs_offset();
     let mut places = Vec::new();
     for partition in opened.head.partitions() {
@@ -36,11 +34,10 @@ pub fn of(opened: &mut Opened) -> anyhow::Result<Vec<Places>> {
                 place.replacements = place.replacements.saturating_add(blob.length);
                 continue;
             }
-            let mut header = Vec::new();
+            let mut header = vec![0; usize::try_from(blob.length.min(32))?];
             opened
-                .file
-                .seek(SeekFrom::Start(blobs.saturating_add(blob.offset)))
-                .and_then(|_| (&opened.file).take(32).read_to_end(&mut header))
+                .bytes
+                .read_exact_at(&mut header, blobs.saturating_add(blob.offset))
                 .context("cannot read the payload")?;
             // What is no bsdiff patch counts as differing bytes.
             let bytes = PatchBytes::of_header(&header, blob.length).unwrap_or(PatchBytes {

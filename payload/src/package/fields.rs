@@ -1,0 +1,154 @@
+//! A protobuf message as the fields it is made of, so that some can be changed and all others stay, known or not.
+
+/// Why bytes are not a protobuf message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the field that begins at byte {0} is malformed or cut off")]
+pub struct FieldError(usize);
+
+/// The fields of one message, in their order.
+pub(super) struct Fields<'a> {
+    fields: Vec<Field<'a>>,
+}
+
+struct Field<'a> {
+    number: u64,
+    bytes: std::borrow::Cow<'a, [u8]>,
+}
+
+/// Wire types (Protocol Buffers, "Encoding"). Groups are not among them: AOSP's messages have none.
+const VARINT: u64 = 0;
+const FIXED64: u64 = 1;
+const LENGTH: u64 = 2;
+const FIXED32: u64 = 5;
+
+impl<'a> Fields<'a> {
+    pub(super) fn parse(message: &'a [u8]) -> Result<Self, FieldError> {
+        let mut fields = Vec::new();
+        let mut at = 0;
+        while at < message.len() {
+            let broken = FieldError(at);
+            let (number, length) = field(&message[at..]).ok_or(broken)?;
+            let end = at.checked_add(length).ok_or(broken)?;
+            let bytes = message.get(at..end).ok_or(broken)?.into();
+            fields.push(Field { number, bytes });
+            at = end;
+        }
+        Ok(Self { fields })
+    }
+
+    /// Takes out every field of that number.
+    pub(super) fn remove(&mut self, number: u64) {
+        self.fields.retain(|field| field.number != number);
+    }
+
+    /// Puts one varint in the place of every field of that number.
+    pub(super) fn set_varint(&mut self, number: u64, value: u64) {
+        let mut bytes = Vec::new();
+        put_varint(number << 3 | VARINT, &mut bytes);
+        put_varint(value, &mut bytes);
+        self.set(number, bytes);
+    }
+
+    /// Puts one string, or message, in the place of every field of that number.
+    pub(super) fn set_bytes(&mut self, number: u64, value: &[u8]) {
+        self.set(number, length_delimited(number, value));
+    }
+
+    /// The message, in the order of its fields' numbers, as other encoders write it.
+    pub(super) fn encode(mut self) -> Vec<u8> {
+        self.fields.sort_by_key(|field| field.number);
+        let pieces: Vec<&[u8]> = self.fields.iter().map(|field| &*field.bytes).collect();
+        pieces.concat()
+    }
+
+    fn set(&mut self, number: u64, bytes: Vec<u8>) {
+        self.remove(number);
+        self.fields.push(Field {
+            number,
+            bytes: bytes.into(),
+        });
+    }
+}
+
+/// The number of the first field and the bytes that it takes, its key included; they may be more than there are.
+fn field(bytes: &[u8]) -> Option<(u64, usize)> {
+    let (key, key_length) = varint(bytes)?;
+    let rest = bytes.get(key_length..)?;
+    let content = match key & 7 {
+        VARINT => varint(rest)?.1,
+        FIXED64 => 8,
+        LENGTH => {
+            let (length, prefix) = varint(rest)?;
+            usize::try_from(length).ok()?.checked_add(prefix)?
+        }
+        FIXED32 => 4,
+        _ => return None,
+    };
+    Some((key >> 3, key_length.checked_add(content)?))
+}
+
+/// The number that bytes begin with, and how many it takes.
+fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
+    let mut value = 0_u64;
+    for (index, byte) in bytes.iter().take(10).enumerate() {
+        // The tenth byte holds bit 63 alone; more would be lost, which no encoder writes.
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte & 0x80 == 0 {
+            return Some((value, index + 1));
+        }
+    }
+    None
+}
+
+fn put_varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+fn length_delimited(number: u64, value: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(value.len() + 16);
+    put_varint(number << 3 | LENGTH, &mut bytes);
+    put_varint(value.len() as u64, &mut bytes);
+    bytes.extend_from_slice(value);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_touched_stays() {
+        // 1: varint 300, 20: fixed32, 2: "ab", 19: fixed64, 2: ""
+        let message = b"\x08\xac\x02\xa5\x01wxyz\x12\x02ab\x99\x0112345678\x12\x00";
+        let mut fields = Fields::parse(message).unwrap();
+        fields.remove(20);
+        fields.set_varint(18, 1 << 63);
+        assert_eq!(
+            fields.encode(),
+            b"\x08\xac\x02\x12\x02ab\x12\x00\x90\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\x99\x0112345678"
+        );
+        let mut fields = Fields::parse(b"\x12\x00").unwrap();
+        fields.set_bytes(2, b"c");
+        assert_eq!(fields.encode(), b"\x12\x01c");
+    }
+
+    #[test]
+    fn cut_and_foreign_bytes_are_refused() {
+        for broken in [
+            &b"\x08"[..],
+            b"\x08\x80",
+            b"\x12\x03ab",
+            b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            b"\x0b\x0c",
+            b"\x09123",
+            b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01",
+        ] {
+            assert_eq!(Fields::parse(broken).err(), Some(FieldError(0)), "{broken:?}");
+        }
+        assert_eq!(Fields::parse(b"\x08\x01\x08").err(), Some(FieldError(2)));
+    }
+}
