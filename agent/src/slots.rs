@@ -43,7 +43,9 @@ impl Storage for Folder {
     }
 
     fn write(&self, partition: &PartitionName, slot: Slot) -> io::Result<Box<dyn Target>> {
+        // Read too: what a payload leaves to the device is made from what was written.
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .open(self.partition(partition, slot))?;
         Ok(Box::new(file))

@@ -29,9 +29,9 @@ pub use apply::{
     ApplyError, CHECKPOINT_BYTES, Checkpoint, DecodeError, Observer, apply, check_sources, clear_footer,
 };
 pub use format::{
-    Action, BROTLI_WINDOW_BITS, Blob, Coder, Extent, HEADER_SIZE as PREFIX, Info, LARGEST_PARTITION,
-    LONGEST_BLOB, LONGEST_HEAD, LONGEST_SIGNATURE, Operation, PatchBytes, PatchKind, Source, XZ_MEMORY_KIB,
-    ZSTD_WINDOW, metadata_size,
+    Action, BROTLI_WINDOW_BITS, Blob, Coder, Extent, Fec, HEADER_SIZE as PREFIX, HashAlgorithm, HashTree,
+    Info, LARGEST_PARTITION, LONGEST_BLOB, LONGEST_HEAD, LONGEST_SALT, LONGEST_SIGNATURE, Operation,
+    PatchBytes, PatchKind, Source, Verity, XZ_MEMORY_KIB, ZSTD_WINDOW, metadata_size,
 };
 #[cfg(feature = "generate")]
 pub use generate::{
@@ -43,7 +43,7 @@ pub use package::{
     SignError, SignatureKind, write_package,
 };
 pub use puff::{DeflateError, LONGEST_PUFF, LayoutError, PuffError};
-pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault};
+pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault, VerityFault};
 pub use storage::{Image, ReadAt, Slots, Target, hash};
 #[cfg(feature = "generate")]
 pub use verify::{Made, VerifyError, make_images, verify};

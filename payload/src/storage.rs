@@ -13,14 +13,12 @@ pub trait ReadAt: Send + Sync {
     fn size(&self) -> io::Result<u64>;
 }
 
-/// A partition that is being written.
-pub trait Target: Send {
+/// A partition that is being written. What is read from it is what was written last; its size is what fits.
+pub trait Target: ReadAt {
     /// Writes all of `data` at `offset` bytes.
     fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()>;
     /// Returns when everything written so far survives a power cut.
     fn sync(&mut self) -> io::Result<()>;
-    /// Bytes that fit.
-    fn size(&self) -> io::Result<u64>;
 }
 
 /// A partition's image. A size that is not a multiple of [`BLOCK_SIZE`] reads as if padded with zeros.
@@ -122,10 +120,6 @@ impl Target for File {
 
     fn sync(&mut self) -> io::Result<()> {
         self.sync_all()
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        file_size(self)
     }
 }
 

@@ -134,8 +134,14 @@ impl Target for NewFile {
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+impl ReadAt for NewFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
 
     fn size(&self) -> io::Result<u64> {
-        ReadAt::size(&*self.0)
+        self.0.size()
     }
 }

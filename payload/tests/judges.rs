@@ -1,4 +1,5 @@
-//! Debian's bspatch applies our patches. Run with `--ignored` where it is installed.
+//! Debian's bspatch applies our patches, its veritysetup makes the hash trees and FEC that a device makes. Run with
+//! `--ignored` where they are installed.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -8,6 +9,9 @@ use std::fs;
 use std::process::Command;
 
 use millet_payload::{Action, Extent, OnlyOperation, Options, PatchKind, write_delta};
+use millet_protocol::Sha256Digest;
+use sha2::{Digest, Sha256};
+use support::verity::CASES;
 use support::*;
 
 #[test]
@@ -59,4 +63,59 @@ fn bspatch_applies_every_source_bsdiff() {
     }
     println!("bspatch judged {judged} patches");
     assert!(judged >= 3, "{judged}");
+}
+
+#[test]
+#[ignore = "needs Debian's veritysetup"]
+fn veritysetup_makes_the_same_hash_trees_and_fec() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let mut digests = Vec::new();
+    for case in CASES {
+        fs::write(path("data"), case.data()).unwrap();
+        for made in ["tree", "fec"] {
+            fs::write(path(made), []).unwrap();
+        }
+        let salt = if case.salt.is_empty() { "-" } else { case.salt };
+        let output = Command::new(veritysetup())
+            .args(["format", "--no-superblock", "--format=1"])
+            .args(["--data-block-size=4096", "--hash-block-size=4096"])
+            .args([format!("--hash={}", case.algorithm), format!("--salt={salt}")])
+            .args([
+                format!("--fec-roots={}", case.roots),
+                format!("--fec-device={}", path("fec").display()),
+            ])
+            .args([path("data"), path("tree")])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let (tree, fec) = (fs::read(path("tree")).unwrap(), fs::read(path("fec")).unwrap());
+        println!(
+            "{} blocks: tree {}, FEC {}",
+            case.blocks,
+            sha256(&tree),
+            sha256(&fec)
+        );
+        let (our_tree, our_fec) = case.made();
+        assert!(our_tree == tree, "the tree of {} blocks", case.blocks);
+        assert!(our_fec == fec, "the FEC of {} blocks", case.blocks);
+        digests.push([sha256(&tree), sha256(&fec)]);
+    }
+    let known = CASES.map(|case| [case.tree, case.fec]);
+    assert_eq!(digests, known);
+    println!("veritysetup judged {} hash trees", CASES.len());
+}
+
+/// Debian has it in a folder that is not everyone's.
+fn veritysetup() -> &'static str {
+    let path = "/usr/sbin/veritysetup";
+    if fs::exists(path).unwrap() {
+        path
+    } else {
+        "veritysetup"
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256Digest(Sha256::digest(bytes).into()).to_string()
 }

@@ -305,6 +305,12 @@ impl Target for Full {
     fn sync(&mut self) -> io::Result<()> {
         self.0.sync()
     }
+}
+
+impl ReadAt for Full {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
     fn size(&self) -> io::Result<u64> {
         self.0.size()
     }

@@ -23,7 +23,8 @@ fuzz_target!(|input: &[u8]| {
             let mut written: Vec<_> = partition
                 .operations
                 .iter()
-                .flat_map(|operation| &operation.destination)
+                .flat_map(|operation| operation.destination.iter().copied())
+                .chain(partition.verity.extents())
                 .collect();
             written.sort_unstable();
             assert_eq!(written.iter().map(|extent| extent.blocks).sum::<u64>(), blocks);

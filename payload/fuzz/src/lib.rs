@@ -189,6 +189,12 @@ impl Target for Partial {
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+impl ReadAt for Partial {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.lock().unwrap().read_exact_at(buf, offset)
+    }
 
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.lock().unwrap().len() as u64)

@@ -35,6 +35,17 @@ pub enum ApplyError {
         #[source]
         error: io::Error,
     },
+    /// The hash tree or FEC that a payload leaves to the device could not be read for or written.
+    #[error("the {what} of partition {partition} of the other slot could not be made")]
+    Verity {
+        /// The partition.
+        partition: PartitionName,
+        /// `hash tree` or `FEC`.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
     /// The image does not fit.
     #[error("partition {partition} of the other slot holds {has} bytes, the image needs {needs}")]
     TooSmall {

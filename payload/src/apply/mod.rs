@@ -6,6 +6,7 @@ mod extents;
 mod patch;
 mod puffed;
 mod replace;
+mod verity;
 mod zstd;
 
 use std::io::{self, Read};
@@ -143,6 +144,7 @@ impl Driver<'_> {
                 }
                 self.operation(&mut open, index, operation)?;
             }
+            verity::write(partition, &mut *open.target)?;
             clear_footer(&mut *open.target, partition.new.size)
                 .map_err(ApplyError::storage_of(&partition.name))?;
             // Only one partition is open at a time, so it becomes durable before the next one is touched.
@@ -163,7 +165,7 @@ impl Driver<'_> {
         self.at.blob_offset += operation.blob().map_or(0, |blob| blob.length);
         self.observer.written(self.at.blob_offset);
         self.unsynced += operation.destination_size();
-        // The last operation's checkpoint waits for the footer.
+        // The last operation's checkpoint waits for verity data and footer.
         let last = index + 1 == open.partition.operations.len();
         if self.unsynced >= CHECKPOINT_BYTES && !last {
             self.checkpoint(open)?;

@@ -28,10 +28,20 @@ pub(crate) struct PartitionUpdate {
     pub(crate) new_partition_info: Option<PartitionInfo>,
     #[prost(message, repeated, tag = "8")]
     pub(crate) operations: Vec<InstallOperation>,
+    #[prost(message, optional, tag = "10")]
+    pub(crate) hash_tree_data_extent: Option<Extent>,
     #[prost(message, optional, tag = "11")]
     pub(crate) hash_tree_extent: Option<Extent>,
+    #[prost(string, optional, tag = "12")]
+    pub(crate) hash_tree_algorithm: Option<String>,
+    #[prost(bytes = "vec", optional, tag = "13")]
+    pub(crate) hash_tree_salt: Option<Vec<u8>>,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) fec_data_extent: Option<Extent>,
     #[prost(message, optional, tag = "15")]
     pub(crate) fec_extent: Option<Extent>,
+    #[prost(uint32, optional, tag = "16")]
+    pub(crate) fec_roots: Option<u32>,
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -4,11 +4,13 @@ pub(crate) mod bsdiff;
 pub(crate) mod header;
 pub(crate) mod manifest;
 mod operation;
+pub(crate) mod verity;
 
 pub use bsdiff::PatchBytes;
 pub use header::{HEADER_SIZE, metadata_size};
 pub(crate) use operation::size_of;
 pub use operation::{Action, Blob, Coder, Extent, Info, Operation, PatchKind, Source};
+pub use verity::{Fec, HashAlgorithm, HashTree, LONGEST_SALT, Verity};
 
 /// The longest head (header and manifest) that is read or written, in bytes. A manifest takes about 100 bytes per
 /// operation, and up to eight times its size once parsed.

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use millet_protocol::{BLOCK_SIZE, PartitionName, Sha256Digest};
 use prost::Message;
 
+use super::verity::verity;
 use super::{HeadError, OperationFault, Partition, PartitionFault};
 use crate::format::manifest::{self, DeltaArchiveManifest, InstallOperation, PartitionInfo, PartitionUpdate};
 use crate::format::{
-    Action, Blob, Coder, Extent, Info, LARGEST_PARTITION, LONGEST_BLOB, Operation, PatchKind, Source,
+    Action, Blob, Coder, Extent, Info, LARGEST_PARTITION, LONGEST_BLOB, Operation, PatchKind, Source, Verity,
 };
 
 /// What a manifest says, checked.
@@ -63,7 +64,7 @@ pub(super) fn manifest(manifest: DeltaArchiveManifest) -> Result<Checked, HeadEr
 
 fn partition(
     name: PartitionName,
-    update: PartitionUpdate,
+    mut update: PartitionUpdate,
     delta: bool,
     blobs_length: &mut u64,
 ) -> Result<Partition, HeadError> {
@@ -71,19 +72,17 @@ fn partition(
         name: name.to_string(),
         fault,
     };
-    if update.hash_tree_extent.is_some() || update.fec_extent.is_some() {
-        return Err(refuse(PartitionFault::Verity));
-    }
     let head_bytes = update.encoded_len() as u64;
-    let new = info("new", update.new_partition_info)
+    let new = info("new", update.new_partition_info.take())
         .and_then(|info| info.ok_or(PartitionFault::NoInfo("new")))
         .map_err(refuse)?;
-    let old = info("old", update.old_partition_info).map_err(refuse)?;
+    let old = info("old", update.old_partition_info.take()).map_err(refuse)?;
     let bounds = Bounds {
         delta,
         old_blocks: old.map(|old| old.size / BLOCK_SIZE),
         new_blocks: new.size / BLOCK_SIZE,
     };
+    let verity = verity(&update, bounds.new_blocks).map_err(refuse)?;
     let mut operations = Vec::with_capacity(update.operations.len());
     for (index, message) in update.operations.into_iter().enumerate() {
         let operation = bounds
@@ -95,12 +94,13 @@ fn partition(
             })?;
         operations.push(operation);
     }
-    every_block_once(&operations, bounds.new_blocks).map_err(refuse)?;
+    every_block_once(&operations, &verity, bounds.new_blocks).map_err(refuse)?;
     Ok(Partition {
         name,
         old,
         new,
         operations,
+        verity,
         head_bytes,
     })
 }
@@ -117,11 +117,12 @@ fn info(which: &'static str, info: Option<PartitionInfo>) -> Result<Option<Info>
 }
 
 // The target slot's old content is unknown, so a block that nothing writes would be garbage.
-fn every_block_once(operations: &[Operation], blocks: u64) -> Result<(), PartitionFault> {
+fn every_block_once(operations: &[Operation], verity: &Verity, blocks: u64) -> Result<(), PartitionFault> {
     let mut extents: Vec<Extent> = operations
         .iter()
         .flat_map(|operation| &operation.destination)
         .copied()
+        .chain(verity.extents())
         .collect();
     extents.sort_unstable();
     let mut next = 0;

@@ -85,21 +85,73 @@ pub enum PartitionFault {
         /// Its bytes.
         size: u64,
     },
-    /// Two operations write one block.
+    /// Two operations write one block, or an operation writes where the device does.
     #[error("block {0} is written twice")]
     WrittenTwice(u64),
-    /// A block that no operation writes.
+    /// A block that no operation writes, nor the device by itself.
     #[error("block {0} is written by no operation")]
     NotWritten(u64),
-    /// Verity data that a device is asked to compute.
-    #[error("it leaves the verity hash tree or FEC for the device to compute, which Millet does not do")]
-    Verity,
+    /// Verity data that the device cannot compute as it is asked to.
+    #[error("the verity data that it leaves to the device is refused")]
+    Verity(#[from] VerityFault),
     /// The signed manifest does not have it.
     #[error("the signed manifest does not list it")]
     NotInManifest,
     /// The signed manifest has another size or hash.
     #[error("its size or SHA-256 is not that of the signed manifest")]
     OtherThanManifest,
+}
+
+/// Why the verity data that a partition leaves to the device is refused. `what` is `hash tree` or `FEC`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerityFault {
+    /// Some of its fields are missing.
+    #[error("the {0} has not both an extent of data and one of its own")]
+    Incomplete(&'static str),
+    /// An extent without blocks, or outside the partition.
+    #[error("the {what} has an extent of {count} blocks from block {start} of a partition of {blocks}")]
+    OutOfRange {
+        /// Which.
+        what: &'static str,
+        /// The extent's first block.
+        start: u64,
+        /// How many it has.
+        count: u64,
+        /// Blocks of the partition.
+        blocks: u64,
+    },
+    /// It lies in or before what it is made from.
+    #[error("the {what} begins at block {start}, before its data ends at {end}")]
+    Order {
+        /// Which.
+        what: &'static str,
+        /// Its first block.
+        start: u64,
+        /// The block after the last one of its data.
+        end: u64,
+    },
+    /// Its data needs another number of blocks.
+    #[error("the {what} has {has} blocks, its data needs {needs}")]
+    Size {
+        /// Which.
+        what: &'static str,
+        /// Blocks that it has.
+        has: u64,
+        /// Blocks that it must have.
+        needs: u64,
+    },
+    /// The hash tree would protect the FEC, which is made after it.
+    #[error("the hash tree's data overlaps the FEC")]
+    ParityInTree,
+    /// A hash function that this version does not know.
+    #[error("the hash tree's algorithm {0:?} is neither sha256 nor sha1")]
+    Algorithm(String),
+    /// More than [`crate::LONGEST_SALT`] bytes.
+    #[error("the hash tree's salt of {0} bytes is longer than dm-verity takes")]
+    LongSalt(usize),
+    /// A number that the kernel does not take.
+    #[error("the FEC's {0} roots are not 2 to 24")]
+    Roots(u32),
 }
 
 /// Why an operation is refused.

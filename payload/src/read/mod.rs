@@ -2,20 +2,21 @@
 
 mod check;
 mod error;
+mod verity;
 
 use millet_protocol::{PartitionEntry, PartitionName};
 use prost::Message;
 
 use crate::format::header::Header;
 use crate::format::manifest::DeltaArchiveManifest;
-use crate::format::{HEADER_SIZE, Info, LONGEST_HEAD, Operation};
+use crate::format::{HEADER_SIZE, Info, LONGEST_HEAD, Operation, Verity};
 
-pub use error::{HeadError, OperationFault, PartitionFault};
+pub use error::{HeadError, OperationFault, PartitionFault, VerityFault};
 
 /// A payload's header and manifest, of which every number has been checked.
 ///
-/// What holds for every `Head`: partition names are safe and unique; each partition's operations make each of its
-/// blocks exactly once and read only blocks of the old partition; everything read or downloaded has a hash; blobs
+/// What holds for every `Head`: partition names are safe and unique; each partition's operations, with the
+/// verity data that the device computes, make each of its blocks exactly once and read only blocks of the old partition; everything read or downloaded has a hash; blobs
 /// lie in operation order without gaps; only operation types that [`crate::apply`] knows.
 ///
 /// The fields for postinstall programs, security patch level and signatures are not read: trust comes from outside.
@@ -35,10 +36,12 @@ pub struct Partition {
     pub name: PartitionName,
     /// What the running slot must hold; always there if an operation reads it.
     pub old: Option<Info>,
-    /// What the operations make.
+    /// What the operations make, with the verity data.
     pub new: Info,
     /// The steps, in the order of their blobs.
     pub operations: Vec<Operation>,
+    /// What the device computes from the blocks that the operations made.
+    pub verity: Verity,
     head_bytes: u64,
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 pub mod message;
+pub mod verity;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -133,6 +134,12 @@ impl Target for MemoryTarget {
 
     fn sync(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl ReadAt for MemoryTarget {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.lock().unwrap().read_exact_at(buf, offset)
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -252,6 +252,12 @@ impl Target for ImageFile {
     fn sync(&mut self) -> io::Result<()> {
         self.0.flush()
     }
+}
+
+impl ReadAt for ImageFile {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        ReadAt::read_exact_at(&self.0, buf, offset)
+    }
 
     fn size(&self) -> io::Result<u64> {
         ReadAt::size(&self.0)
