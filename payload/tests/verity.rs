@@ -3,8 +3,13 @@
 
 mod support;
 
-use millet_payload::{ApplyError, Checkpoint, Head, HeadError, PartitionFault, VerityFault, apply};
-use millet_protocol::Sha256Digest;
+use std::io;
+
+use millet_payload::{
+    ApplyError, CHECKPOINT_BYTES, Checkpoint, Head, HeadError, PartitionFault, ReadAt, Slots, Target,
+    VerityFault, apply,
+};
+use millet_protocol::{PartitionName, Sha256Digest};
 use sha2::{Digest, Sha256};
 use support::message::{Partition, REPLACE, extent, payload, replacement, system};
 use support::verity::{CASES, Case, make, replace_all};
@@ -121,6 +126,92 @@ fn a_resume_from_every_checkpoint_makes_the_same() {
     );
     apply(&head, last, &mut [].as_slice(), &slots, &mut Journal::default()).unwrap();
     assert!(slots.made("system", expected.len()) == expected);
+}
+
+/// Slots in memory where nothing can be written at or behind some byte.
+struct Ending {
+    slots: MemorySlots,
+    at: u64,
+}
+
+impl Slots for Ending {
+    fn source(&self, name: &PartitionName) -> io::Result<Box<dyn ReadAt + '_>> {
+        self.slots.source(name)
+    }
+
+    fn target(&self, name: &PartitionName, size: u64) -> io::Result<Box<dyn Target + '_>> {
+        Ok(Box::new(EndingTarget(self.slots.target(name, size)?, self.at)))
+    }
+}
+
+struct EndingTarget<'a>(Box<dyn Target + 'a>, u64);
+
+impl Target for EndingTarget<'_> {
+    fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
+        if offset >= self.1 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.write_all_at(data, offset)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync()
+    }
+}
+
+impl ReadAt for EndingTarget<'_> {
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_exact_at(buf, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        self.0.size()
+    }
+}
+
+#[test]
+fn what_was_cut_off_in_tree_or_fec_is_made_by_a_resume() {
+    // A checkpoint is due right after the last operation, which makes the last of 16 MiB.
+    let case = Case {
+        blocks: CHECKPOINT_BYTES / BLOCK as u64,
+        ..CASES[0]
+    };
+    let (mut partition, mut blobs) = case.partition();
+    // Without the footer, FEC is the last thing written.
+    let footer = partition.operations.pop().unwrap();
+    blobs.truncate(blobs.len() - footer.data_length.unwrap() as usize);
+    let end = case.fec().start.unwrap() + case.fec_blocks();
+    partition.new.as_mut().unwrap().size = Some(end * BLOCK as u64);
+    let payload = payload(vec![partition], &blobs);
+    let expected = make(&payload).unwrap();
+    let head = head(&payload);
+    // Among the digests of the data, at the tree's start, in the FEC.
+    for (block, what) in [
+        (case.blocks + 16, "hash tree"),
+        (case.blocks, "hash tree"),
+        (case.fec().start.unwrap(), "FEC"),
+    ] {
+        let ending = Ending {
+            slots: MemorySlots::new(&Images::new()),
+            at: block * BLOCK as u64,
+        };
+        let mut journal = Journal::default();
+        let cut = apply(
+            &head,
+            Checkpoint::default(),
+            &mut blobs.as_slice(),
+            &ending,
+            &mut journal,
+        );
+        match cut {
+            Err(ApplyError::Verity { what: has, .. }) => assert_eq!(has, what),
+            other => panic!("{other:?}"),
+        }
+        let at = journal.checkpoints.last().copied().unwrap_or_default();
+        let mut rest = &blobs[at.blob_offset as usize..];
+        apply(&head, at, &mut rest, &ending.slots, &mut Journal::default()).unwrap();
+        assert!(ending.slots.made("system", expected.len()) == expected, "{what}");
+    }
 }
 
 /// The fault in a payload that differs from a good one by `change`.

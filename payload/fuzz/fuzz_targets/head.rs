@@ -1,4 +1,5 @@
-//! A payload's header and manifest. With the first bit set the input is a manifest, and gets a header that fits.
+//! A payload's header and manifest, and what a device computes from them alone. With the first bit set the input is a
+//! manifest, and gets a header that fits.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -30,5 +31,6 @@ fuzz_target!(|input: &[u8]| {
             assert_eq!(written.iter().map(|extent| extent.blocks).sum::<u64>(), blocks);
             assert!(written.is_sorted_by(|one, next| one.end() == next.start));
         }
+        millet_payload_fuzz::apply_without_blobs(&head);
     }
 });

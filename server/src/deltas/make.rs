@@ -235,7 +235,11 @@ impl Slots for Folder<'_> {
     }
 
     fn target(&self, name: &PartitionName, size: u64) -> io::Result<Box<dyn Target>> {
-        let file = File::create_new(self.path(name))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(self.path(name))?;
         file.set_len(size)?;
         Ok(Box::new(ImageFile(file)))
     }

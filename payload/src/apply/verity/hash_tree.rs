@@ -69,6 +69,9 @@ fn write_digests<D: Digest + Clone>(
             }
         }
     }
+    if digests.is_empty() {
+        return Ok(());
+    }
     digests.resize(slots.next_multiple_of(BLOCK_SIZE as usize), 0);
     target.write_all_at(&digests, put_at)
 }
