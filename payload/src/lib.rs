@@ -39,8 +39,8 @@ pub use generate::{
 };
 #[cfg(feature = "generate")]
 pub use package::{
-    Description, FieldError, PackageError, PackageSummary, PayloadKey, PayloadProperties, PhoneBuild,
-    SignError, SignatureKind, write_package,
+    Description, DynamicError, DynamicPartitions, FieldError, PackageError, PackageSummary, PayloadKey,
+    PayloadProperties, PhoneBuild, SignError, SignatureKind, write_package,
 };
 pub use puff::{DeflateError, LONGEST_PUFF, LayoutError, PuffError};
 pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault, VerityFault};

@@ -9,8 +9,8 @@ use std::io::Cursor;
 
 use millet_payload::input::{Input, InputKind, open_payload};
 use millet_payload::{
-    Checkpoint, Description, HeadError, PREFIX, PackageError, PackageSummary, PayloadKey, PhoneBuild,
-    SignError, SignatureKind, apply, write_package,
+    Checkpoint, Description, DynamicError, DynamicPartitions, HeadError, PREFIX, PackageError,
+    PackageSummary, PayloadKey, PhoneBuild, SignError, SignatureKind, apply, write_package,
 };
 use millet_protocol::Sha256Digest;
 use prost::Message;
@@ -31,6 +31,7 @@ fn description() -> Description {
         timestamp: 1_795_000_000,
         sdk_level: Some("36".into()),
         security_patch: Some("2026-11-05".into()),
+        dynamic: None,
     }
 }
 
@@ -445,4 +446,134 @@ fn what_is_broken_is_not_signed() {
         refused(&payload, &nobody, None),
         PackageError::Text { .. }
     ));
+}
+
+/// What phones with Virtual A/B are told, by update_metadata.proto.
+#[derive(Clone, PartialEq, Message)]
+struct Dynamic {
+    #[prost(message, repeated, tag = "13")]
+    partitions: Vec<Update>,
+    #[prost(message, optional, tag = "15")]
+    metadata: Option<Super>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Update {
+    #[prost(string, required, tag = "1")]
+    name: String,
+    #[prost(uint64, optional, tag = "19")]
+    estimate_cow_size: Option<u64>,
+    #[prost(uint64, optional, tag = "20")]
+    estimate_op_count_max: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Super {
+    #[prost(message, repeated, tag = "1")]
+    groups: Vec<Group>,
+    #[prost(bool, tag = "2")]
+    snapshot_enabled: bool,
+    #[prost(bool, tag = "3")]
+    vabc_enabled: bool,
+    #[prost(string, tag = "4")]
+    vabc_compression_param: String,
+    #[prost(uint32, tag = "5")]
+    cow_version: u32,
+    #[prost(uint64, tag = "7")]
+    compression_factor: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Group {
+    #[prost(string, required, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    size: u64,
+    #[prost(string, repeated, tag = "3")]
+    partition_names: Vec<String>,
+}
+
+#[test]
+fn phones_with_super_are_told_what_lies_in_it() {
+    let (old, new) = pair();
+    let payload = delta(&old, &new);
+    let told = |text: &str| Description {
+        dynamic: Some(DynamicPartitions::parse(text).unwrap()),
+        ..description()
+    };
+    let groups =
+        "super_partition_groups=main\nsuper_main_group_size=1000000\nsuper_main_partition_list=system\n";
+    let compressed = "virtual_ab=true\nvirtual_ab_compression=true\nvirtual_ab_compression_method=lz4\n\
+                      virtual_ab_cow_version=3\nvirtual_ab_compression_factor=65536\n";
+    let (zip, summary) = package(
+        &payload,
+        &told(&format!("{groups}{compressed}")),
+        Some(&Pen::default()),
+    );
+    assert!(summary.dynamic);
+    let inside = payload_of(&zip);
+    let read =
+        |payload: &[u8]| Dynamic::decode(&payload[PREFIX..head(payload).metadata_size() as usize]).unwrap();
+    let dynamic = read(&inside);
+    let expected = Super {
+        groups: vec![Group {
+            name: "main".into(),
+            size: 1_000_000,
+            partition_names: vec!["system".into()],
+        }],
+        snapshot_enabled: true,
+        vabc_enabled: true,
+        vabc_compression_param: "lz4".into(),
+        cow_version: 3,
+        compression_factor: 65536,
+    };
+    assert_eq!(dynamic.metadata, Some(expected));
+    let [boot, system] = dynamic.partitions.try_into().unwrap();
+    assert_eq!((boot.estimate_cow_size, boot.estimate_op_count_max), (None, None));
+    // Every block of 200 may be data, each with an operation.
+    assert!(system.estimate_cow_size > Some(200 * (4096 + 20)) && system.estimate_op_count_max > Some(200));
+    let slots = MemorySlots::new(&old);
+    let (head, mut blobs) = (head(&inside), blobs(&inside));
+    apply(
+        &head,
+        Checkpoint::default(),
+        &mut blobs,
+        &slots,
+        &mut Journal::default(),
+    )
+    .unwrap();
+
+    // What a payload says already stays, and so does its signature.
+    let (again, summary) = package(&inside, &description(), None);
+    assert!(again == zip && summary.dynamic && summary.signature == SignatureKind::Kept);
+
+    let plain = read(&payload_of(&package(&payload, &told(groups), None).0));
+    assert_eq!(
+        plain
+            .metadata
+            .map(|told| (told.snapshot_enabled, told.vabc_enabled)),
+        Some((false, false))
+    );
+    assert!(
+        plain
+            .partitions
+            .iter()
+            .all(|update| update.estimate_cow_size.is_none())
+    );
+    assert!(!package(&payload, &description(), None).1.dynamic);
+
+    let missing = groups.replace("=system", "=system vendor");
+    let error = refused(&payload, &told(&missing), None);
+    assert!(
+        matches!(&error, PackageError::Dynamic(DynamicError::NotInPayload { partition, .. }) if partition == "vendor"),
+        "{error:?}"
+    );
+    let error = refused(&payload, &told(&groups.replace("1000000", "819199")), None);
+    assert!(
+        matches!(
+            &error,
+            PackageError::Dynamic(DynamicError::TooLarge { needs: 819_200, .. })
+        ),
+        "{error:?}"
+    );
 }

@@ -2,7 +2,7 @@ use std::io;
 
 use millet_protocol::PartitionName;
 
-use super::{FieldError, SignError};
+use super::{DynamicError, FieldError, SignError};
 use crate::read::HeadError;
 
 /// Why no package is made of a payload.
@@ -28,6 +28,9 @@ pub enum PackageError {
     /// Its manifest decodes and is no sequence of fields all the same.
     #[error("the payload's manifest cannot be changed")]
     Manifest(#[from] FieldError),
+    /// How partitions share `super` does not fit the payload.
+    #[error("dynamic_partitions_info.txt does not fit the payload")]
+    Dynamic(#[source] DynamicError),
     /// The manifest has grown beyond what devices read.
     #[error("the payload's manifest would be longer than devices read")]
     LongManifest,

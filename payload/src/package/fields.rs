@@ -36,6 +36,11 @@ impl<'a> Fields<'a> {
         Ok(Self { fields })
     }
 
+    /// Whether there is a field of that number.
+    pub(super) fn has(&self, number: u64) -> bool {
+        self.fields.iter().any(|field| field.number == number)
+    }
+
     /// Takes out every field of that number.
     pub(super) fn remove(&mut self, number: u64) {
         self.fields.retain(|field| field.number != number);
@@ -52,6 +57,19 @@ impl<'a> Fields<'a> {
     /// Puts one string, or message, in the place of every field of that number.
     pub(super) fn set_bytes(&mut self, number: u64, value: &[u8]) {
         self.set(number, length_delimited(number, value));
+    }
+
+    /// Puts what `change` makes of its content in the place of each string or message of that number.
+    pub(super) fn change_each<E: From<FieldError>>(
+        &mut self,
+        number: u64,
+        mut change: impl FnMut(&[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<(), E> {
+        for field in self.fields.iter_mut().filter(|field| field.number == number) {
+            let content = content(&field.bytes).ok_or(FieldError(0))?;
+            field.bytes = length_delimited(number, &change(content)?).into();
+        }
+        Ok(())
     }
 
     /// The message, in the order of its fields' numbers, as other encoders write it.
@@ -87,6 +105,14 @@ fn field(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((key >> 3, key_length.checked_add(content)?))
 }
 
+/// What a length-delimited field holds.
+fn content(field: &[u8]) -> Option<&[u8]> {
+    let (key, key_length) = varint(field)?;
+    let rest = field.get(key_length..)?;
+    let (_, prefix) = varint(rest)?;
+    (key & 7 == LENGTH).then(|| rest.get(prefix..)).flatten()
+}
+
 /// The number that bytes begin with, and how many it takes.
 fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let mut value = 0_u64;
@@ -118,7 +144,29 @@ fn length_delimited(number: u64, value: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn any_bytes_are_refused_or_kept(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            if let Ok(mut fields) = Fields::parse(&bytes) {
+                let _ = fields.change_each(2, |content| Ok::<_, FieldError>(content.to_vec()));
+                let mut kept = fields.encode();
+                // Lengths may have been written in more bytes than they need; nothing else may change but the order.
+                prop_assert!(kept.len() <= bytes.len());
+                if kept.len() == bytes.len() {
+                    let mut bytes = bytes;
+                    kept.sort_unstable();
+                    bytes.sort_unstable();
+                    prop_assert_eq!(kept, bytes);
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_is_not_touched_stays() {
@@ -127,9 +175,12 @@ mod tests {
         let mut fields = Fields::parse(message).unwrap();
         fields.remove(20);
         fields.set_varint(18, 1 << 63);
+        fields
+            .change_each(2, |content| Ok::<_, FieldError>([content, b"!"].concat()))
+            .unwrap();
         assert_eq!(
             fields.encode(),
-            b"\x08\xac\x02\x12\x02ab\x12\x00\x90\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\x99\x0112345678"
+            b"\x08\xac\x02\x12\x03ab!\x12\x01!\x90\x01\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01\x99\x0112345678"
         );
         let mut fields = Fields::parse(b"\x12\x00").unwrap();
         fields.set_bytes(2, b"c");
@@ -150,5 +201,11 @@ mod tests {
             assert_eq!(Fields::parse(broken).err(), Some(FieldError(0)), "{broken:?}");
         }
         assert_eq!(Fields::parse(b"\x08\x01\x08").err(), Some(FieldError(2)));
+        let mut number = Fields::parse(b"\x10\x01").unwrap();
+        assert!(
+            number
+                .change_each(2, |_| Err::<Vec<u8>, _>(FieldError(9)))
+                .is_err()
+        );
     }
 }

@@ -1,6 +1,7 @@
 //! An OTA package for a phone's own update_engine: a zip whose entries are stored, so that each can be fetched by
 //! itself, around a payload that says what phones check and, if wanted, carries a signature.
 
+mod dynamic;
 mod error;
 mod fields;
 mod metadata;
@@ -19,6 +20,7 @@ use self::signed::NewPayload;
 use self::stored::Stored;
 use crate::storage::ReadAt;
 
+pub use dynamic::{DynamicError, DynamicPartitions};
 pub use error::PackageError;
 pub use fields::FieldError;
 pub use signature::{PayloadKey, SignError};
@@ -38,6 +40,8 @@ pub struct Description {
     pub sdk_level: Option<String>,
     /// `ro.build.version.security_patch` of that build, `2026-11-05`: update_engine refuses an older one.
     pub security_patch: Option<String>,
+    /// How the build's partitions share `super`. Without it, what the payload says of that stays.
+    pub dynamic: Option<DynamicPartitions>,
 }
 
 /// How Android names a build.
@@ -60,6 +64,8 @@ pub struct PackageSummary {
     pub payload: PayloadProperties,
     /// Who signed it.
     pub signature: SignatureKind,
+    /// Whether the payload says which partitions lie in `super`; phones that have one refuse it otherwise.
+    pub dynamic: bool,
 }
 
 /// Whether the payload in a package has a signature.
@@ -161,6 +167,7 @@ pub fn write_package(
         payload_offset: offset,
         payload: properties,
         signature: new.signature(),
+        dynamic: new.is_dynamic(),
     })
 }
 

@@ -6,6 +6,7 @@ use millet_protocol::Sha256Digest;
 use prost::Message;
 use sha2::{Digest, Sha256};
 
+use super::dynamic::DYNAMIC_PARTITION_METADATA;
 use super::fields::Fields;
 use super::signature;
 use super::{Description, PackageError, PayloadKey, PayloadProperties, SignatureKind};
@@ -28,6 +29,7 @@ pub(super) struct NewPayload<'a> {
     /// Header and manifest.
     head: Vec<u8>,
     signatures: Signatures<'a>,
+    dynamic: bool,
 }
 
 enum Signatures<'a> {
@@ -53,6 +55,10 @@ impl<'a> NewPayload<'a> {
         if let Some(level) = &description.security_patch {
             fields.set_bytes(SECURITY_PATCH_LEVEL, level.as_bytes());
         }
+        if let Some(dynamic) = &description.dynamic {
+            dynamic.set(&mut fields, &old)?;
+        }
+        let dynamic = fields.has(DYNAMIC_PARTITION_METADATA);
         let changed = fields.encode();
         let decoded = DeltaArchiveManifest::decode(manifest).map_err(HeadError::Manifest)?;
         let signatures_size = decoded.signatures_size();
@@ -88,11 +94,16 @@ impl<'a> NewPayload<'a> {
             old,
             head,
             signatures,
+            dynamic,
         })
     }
 
     pub(super) fn is_delta(&self) -> bool {
         self.old.is_delta()
+    }
+
+    pub(super) fn is_dynamic(&self) -> bool {
+        self.dynamic
     }
 
     pub(super) fn signature(&self) -> SignatureKind {

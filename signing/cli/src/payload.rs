@@ -41,7 +41,7 @@ pub enum Command {
     /// Applies a payload to files that vanish again, and compares the result.
     Verify(verify::Args),
     /// Makes the OTA zip that an Android phone's own update_engine takes, signed if you name a key.
-    Zip(zip::Args),
+    Zip(Box<zip::Args>),
 }
 
 pub fn run(command: &Command, edge: &Edge) -> anyhow::Result<()> {

@@ -238,6 +238,28 @@ fn a_build_says_itself_what_phones_check() {
         assert_eq!(finished.code, 2, "{}", finished.stderr);
         assert!(finished.stderr.contains(option), "{}", finished.stderr);
     }
+    workshop.write(
+        "dynamic_partitions_info.txt",
+        b"super_partition_groups=main\nsuper_main_group_size=1000000\nsuper_main_partition_list=system\nvirtual_ab=true\n",
+    );
+    let hint = "--dynamic-partitions";
+    assert!(workshop.ok(&ok).stderr.contains(hint));
+    let dynamic = [&ok[..], &[hint, "dynamic_partitions_info.txt"]].concat();
+    assert!(!workshop.ok(&dynamic).stderr.contains(hint));
+    workshop.write(
+        "dynamic_partitions_info.txt",
+        b"super_partition_groups=main\nsuper_main_group_size=1000000\nsuper_main_partition_list=system vendor\n",
+    );
+    workshop.refused(
+        &dynamic,
+        &["dynamic_partitions_info.txt", "group main holds vendor"],
+    );
+    workshop.write("dynamic_partitions_info.txt", b"virtual_ab=true\n");
+    workshop.refused(
+        &dynamic,
+        &["dynamic_partitions_info.txt", "super_partition_groups"],
+    );
+
     workshop.write("new.prop", b"ro.product.device=rubik\nro.build.date.utc=today\n");
     workshop.refused(&ok, &["ro.build.date.utc", "not a number of seconds"]);
 }

@@ -117,6 +117,9 @@ fn say_summary(args: &Args, summary: &PackageSummary, key: Option<&KeyFile>) -> 
         output::bytes(summary.size),
         summary.payload_offset
     ));
+    if !summary.dynamic {
+        output::say("it names no partitions in super: phones that have one need --dynamic-partitions");
+    }
     output::say(&format!(
         "the payload inside is its own: {} bytes of metadata with SHA-256 {}",
         payload.metadata_size, payload.metadata_sha256

@@ -1,7 +1,9 @@
 //! Properties of Android builds, from the `build.prop` files that they ship.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -17,18 +19,7 @@ impl BuildProp {
     pub fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
         let mut properties = BTreeMap::new();
         for path in paths {
-            let shown = path.display();
-            let read = || {
-                use std::io::Read;
-                let mut text = String::new();
-                let file = std::fs::File::open(path)?;
-                file.take(LONGEST + 1).read_to_string(&mut text)?;
-                std::io::Result::Ok(text)
-            };
-            let text = read().with_context(|| format!("cannot read {shown}"))?;
-            if u64::try_from(text.len())? > LONGEST {
-                bail!("{shown} is longer than a build.prop can be");
-            }
+            let text = read_text(path)?;
             for line in text.lines() {
                 let line = line.trim();
                 if let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with('#')) {
@@ -46,4 +37,19 @@ impl BuildProp {
         let found = names.iter().filter_map(|name| self.0.get(*name));
         found.map(String::as_str).find(|value| !value.is_empty())
     }
+}
+
+/// Reads a file of a build that is not larger than such files are.
+pub fn read_text(path: &Path) -> anyhow::Result<String> {
+    let shown = path.display();
+    let read = || {
+        let mut text = String::new();
+        File::open(path)?.take(LONGEST + 1).read_to_string(&mut text)?;
+        std::io::Result::Ok(text)
+    };
+    let text = read().with_context(|| format!("cannot read {shown}"))?;
+    if u64::try_from(text.len())? > LONGEST {
+        bail!("{shown} has more than {LONGEST} bytes, which no file of its kind has");
+    }
+    Ok(text)
 }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use jiff::civil::Date;
-use millet_payload::{Description, PhoneBuild};
+use millet_payload::{Description, DynamicPartitions, PhoneBuild};
 
-use super::build_prop::BuildProp;
+use super::build_prop::{BuildProp, read_text};
 use crate::Usage;
 
 /// Options that describe the build, or say where it describes itself.
@@ -33,6 +33,9 @@ pub struct Describing {
     /// ro.build.version.security_patch of it; phones refuse an older one than their own.
     #[arg(long, value_name = "YYYY-MM-DD")]
     security_patch: Option<Date>,
+    /// META/dynamic_partitions_info.txt of it: phones that keep partitions in super, as Virtual A/B does, need what it says.
+    #[arg(long, value_name = "FILE")]
+    dynamic_partitions: Option<PathBuf>,
     /// build.prop of the build that a delta is applied to; may be repeated.
     #[arg(long, value_name = "FILE")]
     from_build_prop: Vec<PathBuf>,
@@ -96,7 +99,19 @@ impl Describing {
             timestamp,
             sdk_level: optional(self.sdk_level.as_ref(), &known, &SDK_LEVEL),
             security_patch: security_patch.map(|date: Date| date.to_string()),
+            dynamic: self.dynamic()?,
         })
+    }
+
+    fn dynamic(&self) -> anyhow::Result<Option<DynamicPartitions>> {
+        let Some(path) = &self.dynamic_partitions else {
+            return Ok(None);
+        };
+        let text = read_text(path)?;
+        let read = DynamicPartitions::parse(&text);
+        Ok(Some(
+            read.with_context(|| format!("{} cannot be used", path.display()))?,
+        ))
     }
 
     fn from(&self) -> anyhow::Result<PhoneBuild> {
