@@ -101,7 +101,7 @@ fn an_error_is_printed_once() {
         finished.stderr
     );
     assert!(
-        finished.stderr.starts_with("error: cannot read none\n"),
+        finished.stderr.starts_with("error: cannot open none\n"),
         "{}",
         finished.stderr
     );
