@@ -1,6 +1,6 @@
 use std::fmt::Write;
 
-use millet_payload::{Head, Operation, Partition};
+use millet_payload::{Extent, Head, Operation, Partition};
 use millet_protocol::BLOCK_SIZE;
 
 /// Cells of one row of the map.
@@ -12,12 +12,16 @@ const MOST_ROWS: u64 = 64;
 /// Pixels of a cell's side.
 const SIDE: u64 = 6;
 
-const LEGEND: [(&str, &str); 4] = [
+const LEGEND: [(&str, &str); 5] = [
     ("zero", "#e6e8eb"),
+    ("computed", "#b7a6d6"),
     ("copied", "#8fb8de"),
     ("patched", "#e8a33d"),
     ("sent", "#c0392b"),
 ];
+
+/// The legend's number for a hash tree and FEC, which the device makes by itself.
+const COMPUTED: usize = 1;
 
 /// A map of each partition, block by block from left to right and top to bottom: the colour says how it is made.
 pub fn svg(head: &Head) -> String {
@@ -58,15 +62,21 @@ pub fn svg(head: &Head) -> String {
 fn cells(partition: &Partition, blocks: u64, per_cell: u64) -> Vec<usize> {
     let count = usize::try_from(blocks.div_ceil(per_cell)).unwrap_or(0);
     let mut cells = vec![0; count];
+    let mut mark = |extent: &Extent, kind: usize| {
+        let first = usize::try_from(extent.start / per_cell).unwrap_or(usize::MAX);
+        let last = usize::try_from((extent.end() - 1) / per_cell).unwrap_or(usize::MAX);
+        for cell in cells.iter_mut().skip(first).take(last.saturating_sub(first) + 1) {
+            *cell = kind.max(*cell);
+        }
+    };
     for operation in &partition.operations {
         let kind = kind(operation);
         for extent in &operation.destination {
-            let first = usize::try_from(extent.start / per_cell).unwrap_or(usize::MAX);
-            let last = usize::try_from((extent.end() - 1) / per_cell).unwrap_or(usize::MAX);
-            for cell in cells.iter_mut().skip(first).take(last.saturating_sub(first) + 1) {
-                *cell = kind.max(*cell);
-            }
+            mark(extent, kind);
         }
+    }
+    for extent in partition.verity.extents() {
+        mark(&extent, COMPUTED);
     }
     cells
 }
@@ -76,9 +86,9 @@ fn kind(operation: &Operation) -> usize {
     use millet_payload::Action;
     match operation.action {
         Action::Zero => 0,
-        Action::Copy { .. } => 1,
-        Action::Patch { .. } => 2,
-        Action::Replace { .. } => 3,
+        Action::Copy { .. } => 2,
+        Action::Patch { .. } => 3,
+        Action::Replace { .. } => 4,
     }
 }
 
