@@ -23,7 +23,7 @@ too, so it is another payload than FILE: publish FILE, hand the zip to phones.
 
 A phone takes what is signed by a certificate in its own /system/etc/security/otacerts.zip. update_engine checks \
 that signature in the payload; sideloading by recovery also wants one around the whole zip, which AOSP's \
-signapk -w adds (and moves what lies inside).")]
+signapk -w adds; it moves entries, so that zip can no longer be streamed.")]
 pub struct Args {
     /// The payload, or an OTA zip that holds it.
     file: PathBuf,
