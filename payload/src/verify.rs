@@ -1,17 +1,22 @@
 //! Applies a payload to files and looks at the result: how a maker sees that a payload is right.
 
+mod follow;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::Scope;
 
 use millet_protocol::PartitionName;
 
 use crate::apply::{ApplyError, Checkpoint, Observer, apply, check_sources};
 use crate::read::Head;
-use crate::storage::{Image, Padded, ReadAt, Slots, Target, hash};
+use crate::storage::{Image, Padded, ReadAt, Slots, Target};
+
+use follow::{Hashing, Written, follow};
 
 /// Why a payload does not make what it promises.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +56,8 @@ pub type Made = BTreeMap<PartitionName, Arc<File>>;
 /// Applies a payload whose `blobs` follow its head to the empty files that `create` opens, and compares each
 /// partition's hash with what the head promises. `old` are the images that a delta reads; `progress` hears bytes of
 /// blobs done. Nothing is synced: that is for the files' owner.
+///
+/// A thread for each partition reads it back and hashes it while it is being written.
 pub fn make_images(
     head: &Head,
     blobs: &mut dyn Read,
@@ -58,28 +65,39 @@ pub fn make_images(
     create: &dyn Fn(&PartitionName) -> io::Result<File>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Made, VerifyError> {
-    let slots = FileSlots {
-        old,
-        create,
-        made: RefCell::default(),
-    };
-    check_sources(head, &slots, &mut |_, _| ())?;
-    apply(head, Checkpoint::default(), blobs, &slots, &mut Follow(progress))?;
-    let made = slots.made.into_inner();
-    for partition in head.partitions() {
-        let name = || partition.name.clone();
-        let read_back = |error| VerifyError::ReadBack {
-            partition: name(),
-            error,
+    std::thread::scope(|scope| {
+        let slots = FileSlots {
+            old,
+            create,
+            scope,
+            made: RefCell::default(),
         };
-        let file = made
-            .get(&partition.name)
-            .ok_or_else(|| read_back(io::ErrorKind::NotFound.into()))?;
-        if hash(file, partition.new.size, &mut |_| ()).map_err(read_back)? != partition.new.sha256 {
-            return Err(VerifyError::OtherResult(name()));
+        if let Err(error) = apply(head, Checkpoint::default(), blobs, &slots, &mut Follow(progress)) {
+            // Which operation met other bytes says little; that the whole image is another one says what to do.
+            if let ApplyError::HashMismatch { what: "source", .. } = &error {
+                check_sources(head, &slots, &mut |_, _| ())?;
+            }
+            return Err(error.into());
         }
-    }
-    Ok(made)
+        let mut made = slots.made.into_inner();
+        let mut files = Made::new();
+        for partition in head.partitions() {
+            let name = &partition.name;
+            let (file, hashing) = made.remove(name).ok_or_else(|| VerifyError::ReadBack {
+                partition: name.clone(),
+                error: io::ErrorKind::NotFound.into(),
+            })?;
+            let read_back = |error| VerifyError::ReadBack {
+                partition: name.clone(),
+                error,
+            };
+            if hashing.sha256().map_err(read_back)? != partition.new.sha256 {
+                return Err(VerifyError::OtherResult(name.clone()));
+            }
+            files.insert(name.clone(), file);
+        }
+        Ok(files)
+    })
 }
 
 struct Follow<'a>(&'a mut dyn FnMut(u64));
@@ -98,13 +116,14 @@ impl Observer for Follow<'_> {
     }
 }
 
-struct FileSlots<'a> {
+struct FileSlots<'scope, 'a> {
     old: &'a [Image<'a>],
     create: &'a dyn Fn(&PartitionName) -> io::Result<File>,
-    made: RefCell<Made>,
+    scope: &'scope Scope<'scope, 'a>,
+    made: RefCell<BTreeMap<PartitionName, (Arc<File>, Hashing<'scope>)>>,
 }
 
-impl Slots for FileSlots<'_> {
+impl Slots for FileSlots<'_, '_> {
     fn source(&self, name: &PartitionName) -> io::Result<Box<dyn ReadAt + '_>> {
         let image = self
             .old
@@ -118,17 +137,25 @@ impl Slots for FileSlots<'_> {
         let file = (self.create)(name)?;
         file.set_len(size)?;
         let file = Arc::new(file);
-        self.made.borrow_mut().insert(name.clone(), file.clone());
-        Ok(Box::new(NewFile(file)))
+        let (written, hashing) = follow(self.scope, file.clone(), size)?;
+        self.made
+            .borrow_mut()
+            .insert(name.clone(), (file.clone(), hashing));
+        Ok(Box::new(NewFile { file, written }))
     }
 }
 
 /// A file that has to be made again after a power cut.
-struct NewFile(Arc<File>);
+struct NewFile {
+    file: Arc<File>,
+    written: Written,
+}
 
 impl Target for NewFile {
     fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&*self.0, data, offset)
+        std::os::unix::fs::FileExt::write_all_at(&*self.file, data, offset)?;
+        self.written.add(offset, data.len() as u64);
+        Ok(())
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -138,10 +165,10 @@ impl Target for NewFile {
 
 impl ReadAt for NewFile {
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_exact_at(buf, offset)
+        self.file.read_exact_at(buf, offset)
     }
 
     fn size(&self) -> io::Result<u64> {
-        self.0.size()
+        ReadAt::size(&*self.file)
     }
 }

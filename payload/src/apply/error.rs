@@ -92,6 +92,9 @@ pub enum ApplyError {
     /// The observer could not keep the checkpoint.
     #[error("the progress of the update could not be saved")]
     Checkpoint(#[source] io::Error),
+    /// The system gave no thread to decode or to write in.
+    #[error("no thread could be started to apply the payload")]
+    Threads(#[source] io::Error),
     /// The observer asked for it.
     #[error("the update was stopped")]
     Stopped,

@@ -4,9 +4,12 @@ use millet_protocol::{BLOCK_SIZE, Sha256Digest};
 use sha2::{Digest, Sha256};
 
 use super::Fault;
-use super::patch::{NewBytes, OldBytes};
-use crate::format::{Extent, size_of};
-use crate::storage::{COPY_BUFFER, ReadAt, Target, step};
+use super::patch::OldBytes;
+use crate::format::Extent;
+use crate::storage::{COPY_BUFFER, ReadAt, step};
+
+/// Bytes read at a place that a patch has jumped to.
+const SHORT_WINDOW: usize = 8 * 1024;
 
 /// Extents of the old partition, read as one run of bytes.
 pub(super) struct ExtentReader<'a> {
@@ -14,9 +17,10 @@ pub(super) struct ExtentReader<'a> {
     /// Where each extent begins in the run, and where in the partition.
     extents: Vec<(u64, u64)>,
     size: u64,
-    /// The bytes last read and where they begin in the run: a patch takes a few bytes at a time.
-    window: Vec<u8>,
-    window_start: u64,
+    /// The bytes last read: a patch takes a few at a time.
+    buffer: Vec<u8>,
+    /// Where in the run those begin, and how many they are.
+    window: (u64, usize),
 }
 
 impl<'a> ExtentReader<'a> {
@@ -33,8 +37,8 @@ impl<'a> ExtentReader<'a> {
             source,
             extents: starts,
             size,
-            window: Vec::new(),
-            window_start: 0,
+            buffer: Vec::new(),
+            window: (0, 0),
         })
     }
 
@@ -78,91 +82,31 @@ impl OldBytes for ExtentReader<'_> {
     }
 
     fn at(&mut self, position: u64, longest: usize) -> Result<&[u8], Fault> {
+        let (start, mut length) = self.window;
         let inside = position
-            .checked_sub(self.window_start)
+            .checked_sub(start)
             .and_then(|offset| usize::try_from(offset).ok())
-            .filter(|offset| *offset < self.window.len());
+            .filter(|offset| *offset < length);
         let offset = match inside {
             Some(offset) => offset,
             None => {
-                let mut window = std::mem::take(&mut self.window);
-                window.resize(COPY_BUFFER, 0);
-                let read = self.read_some(position, &mut window)?;
-                window.truncate(read);
-                self.window = window;
-                self.window_start = position;
+                // A patch that jumps would throw most of a long window away; one that goes on will take all of it.
+                let goes_on = position == start + length as u64;
+                let want = if goes_on {
+                    COPY_BUFFER
+                } else {
+                    longest.clamp(SHORT_WINDOW, COPY_BUFFER)
+                };
+                let mut buffer = std::mem::take(&mut self.buffer);
+                buffer.resize(COPY_BUFFER, 0);
+                let read = self.read_some(position, &mut buffer[..want]);
+                self.buffer = buffer;
+                length = read?;
+                self.window = (position, length);
                 0
             }
         };
-        let available = &self.window[offset..];
+        let available = &self.buffer[offset..length];
         Ok(&available[..available.len().min(longest)])
-    }
-}
-
-/// Extents of the new partition, written as one run of bytes.
-pub(super) struct ExtentWriter<'a> {
-    target: &'a mut dyn Target,
-    extents: &'a [Extent],
-    /// Bytes of the first extent that are written.
-    done: u64,
-    left: u64,
-    buffer: Vec<u8>,
-}
-
-impl<'a> ExtentWriter<'a> {
-    pub(super) fn new(target: &'a mut dyn Target, extents: &'a [Extent]) -> Self {
-        Self {
-            target,
-            extents,
-            done: 0,
-            left: size_of(extents),
-            buffer: Vec::with_capacity(COPY_BUFFER),
-        }
-    }
-
-    /// Writes what is buffered. Everything must have been handed over.
-    pub(super) fn finish(mut self) -> Result<(), Fault> {
-        self.flush()
-    }
-
-    fn flush(&mut self) -> Result<(), Fault> {
-        let mut data = self.buffer.as_slice();
-        while let ([extent, rest @ ..], false) = (self.extents, data.is_empty()) {
-            let room = extent.blocks * BLOCK_SIZE - self.done;
-            let (now, later) = data.split_at(step(room, data.len()));
-            let offset = extent.start * BLOCK_SIZE + self.done;
-            self.target.write_all_at(now, offset).map_err(Fault::Storage)?;
-            self.done += now.len() as u64;
-            data = later;
-            if self.done == extent.blocks * BLOCK_SIZE {
-                self.extents = rest;
-                self.done = 0;
-            }
-        }
-        self.buffer.clear();
-        Ok(())
-    }
-}
-
-impl NewBytes for ExtentWriter<'_> {
-    fn left(&self) -> u64 {
-        self.left
-    }
-
-    /// More than fits is the caller's mistake and ends as a storage error.
-    fn write(&mut self, mut data: &[u8]) -> Result<(), Fault> {
-        if data.len() as u64 > self.left {
-            return Err(Fault::Storage(io::ErrorKind::WriteZero.into()));
-        }
-        self.left -= data.len() as u64;
-        while !data.is_empty() {
-            let (now, later) = data.split_at(data.len().min(COPY_BUFFER - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
-            data = later;
-            if self.buffer.len() == COPY_BUFFER {
-                self.flush()?;
-            }
-        }
-        Ok(())
     }
 }

@@ -1,25 +1,30 @@
 //! Makes a slot's partitions from a payload, streaming, with memory that does not grow with the images.
 
 mod copy;
+mod decode;
 mod error;
 mod extents;
 mod patch;
 mod puffed;
 mod replace;
 mod verity;
+mod write;
 mod zstd;
 
 use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread::Scope;
 
 use millet_protocol::BLOCK_SIZE;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::format::{Action, Blob, Operation};
+use crate::format::{Action, Operation};
 use crate::read::{Head, Partition};
 use crate::storage::{ReadAt, Slots, Target, hash};
 
-use extents::{ExtentReader, ExtentWriter};
+use decode::Task;
+use extents::ExtentReader;
 
 pub use error::{ApplyError, DecodeError};
 #[cfg(test)]
@@ -36,16 +41,22 @@ pub struct Checkpoint {
 
 /// Follows [`apply`].
 pub trait Observer {
-    /// After each operation: bytes of blobs used so far, counted from the first blob.
+    /// After operations: bytes of blobs used so far, counted from the first blob.
     fn written(&mut self, blob_bytes_done: u64);
     /// After the targets were synced, about every 16 MiB written and at the end. An error stops.
     fn checkpoint(&mut self, at: Checkpoint) -> io::Result<()>;
-    /// Asked before each operation; `true` takes a checkpoint and ends with [`ApplyError::Stopped`].
+    /// Asked before each operation is begun; `true` takes a checkpoint and ends with [`ApplyError::Stopped`].
     fn stop(&self) -> bool;
 }
 
 /// Bytes written between two checkpoints: what an interruption may cost.
 pub const CHECKPOINT_BYTES: u64 = 16 << 20;
+
+/// Operations that wait for the decoding thread, at most.
+const TASKS: usize = 16;
+
+/// Bytes of blobs in memory at a time, unless a single one is longer.
+const BLOBS_UNDERWAY: u64 = 2 << 20;
 
 /// Writes every partition of the payload from the checkpoint `from` on (the default one is the start).
 ///
@@ -53,6 +64,9 @@ pub const CHECKPOINT_BYTES: u64 = 16 << 20;
 /// the operations need. Each blob has its SHA-256 before a decoder sees it, and each patch's source before it is
 /// patched. Repeating operations after a checkpoint is harmless: none reads what another wrote. When the network or
 /// the observer ends it early, what was written is synced and checkpointed first.
+///
+/// Three threads share the work: this one reads blobs and hashes them and what patches read, one decodes, one writes and
+/// syncs. `slots` and `observer` are called from this one only.
 ///
 /// That the result is right is for the caller to see, by reading the partitions back.
 pub fn apply(
@@ -62,14 +76,24 @@ pub fn apply(
     slots: &dyn Slots,
     observer: &mut dyn Observer,
 ) -> Result<(), ApplyError> {
-    Driver {
-        at: Checkpoint::default(),
+    check_resumable(head, from)?;
+    let mut driver = Driver {
+        next: Checkpoint::default(),
         unsynced: 0,
+        underway: 0,
         blobs,
         observer,
-        blob: Vec::new(),
+    };
+    for partition in head.partitions() {
+        let after = driver.next.operation + partition.operations.len() as u64;
+        if after <= from.operation {
+            driver.next.operation = after;
+            continue;
+        }
+        // Only one partition is open at a time, so it becomes durable before the next one is touched.
+        driver.partition(&Open::new(partition, slots)?, from, slots)?;
     }
-    .run(head, from, slots)
+    Ok(())
 }
 
 /// Reads every old partition that the payload needs and compares it with what the payload was made from.
@@ -114,139 +138,233 @@ pub fn clear_footer(target: &mut dyn Target, image_size: u64) -> io::Result<()> 
     target.write_all_at(&[0; BLOCK_SIZE as usize], last)
 }
 
+/// What the other threads tell the one that leads them.
+enum Event {
+    /// Another operation is written; so many bytes of blobs are used.
+    Written(u64),
+    /// Everything before it survives a power cut.
+    Durable(Checkpoint),
+    Failed(ApplyError),
+}
+
+/// Leads: reads and checks blobs and sources while the operations before are decoded and written.
 struct Driver<'a> {
-    at: Checkpoint,
+    /// The operation to hand on next.
+    next: Checkpoint,
+    /// Bytes handed on since the last checkpoint was asked for.
     unsynced: u64,
+    /// Bytes of blobs that are handed on and not used yet.
+    underway: u64,
     blobs: &'a mut dyn Read,
     observer: &'a mut dyn Observer,
-    blob: Vec<u8>,
 }
 
 impl Driver<'_> {
-    fn run(mut self, head: &Head, from: Checkpoint, slots: &dyn Slots) -> Result<(), ApplyError> {
-        check_resumable(head, from)?;
-        for partition in head.partitions() {
-            let last = self.at.operation + partition.operations.len() as u64;
-            if last <= from.operation {
-                self.at.operation = last;
+    fn partition(&mut self, open: &Open, from: Checkpoint, slots: &dyn Slots) -> Result<(), ApplyError> {
+        let name = &open.partition.name;
+        let mut target = open_target(open.partition, slots)?;
+        self.operations(open, from, &mut *target)?;
+        verity::write(open.partition, &mut *target)?;
+        clear_footer(&mut *target, open.partition.new.size).map_err(ApplyError::storage_of(name))?;
+        target.sync().map_err(ApplyError::storage_of(name))?;
+        self.unsynced = 0;
+        self.observer
+            .checkpoint(self.next)
+            .map_err(ApplyError::Checkpoint)
+    }
+
+    fn operations(
+        &mut self,
+        open: &Open,
+        from: Checkpoint,
+        target: &mut dyn Target,
+    ) -> Result<(), ApplyError> {
+        let partition = open.partition;
+        let (events, heard) = channel();
+        std::thread::scope(|scope| {
+            let (tasks, to_decode) = sync_channel(TASKS);
+            let (orders, writing) = write::orders();
+            let to_writer = events.clone();
+            spawn(scope, "write", move || {
+                if let Err(error) = writing.run(target, &to_writer) {
+                    let _ = to_writer.send(Event::Failed(ApplyError::storage_of(&partition.name)(error)));
+                }
+            })?;
+            spawn(scope, "decode", move || {
+                if let Err((index, fault)) = decode::run(to_decode, open.source.as_deref(), orders) {
+                    let _ = events.send(Event::Failed(open.failed(index, fault)));
+                }
+            })?;
+            let result = self.hand_on(open, from, &tasks, &heard);
+            // Without more tasks the threads come to an end, and with them the events.
+            drop(tasks);
+            result?;
+            heard.iter().try_for_each(|event| self.hear(event))
+        })
+    }
+
+    fn hand_on<'a>(
+        &mut self,
+        open: &Open<'a>,
+        from: Checkpoint,
+        tasks: &SyncSender<Task<'a>>,
+        heard: &Receiver<Event>,
+    ) -> Result<(), ApplyError> {
+        let operations = &open.partition.operations;
+        for (index, operation) in operations.iter().enumerate() {
+            if self.next.operation < from.operation {
+                self.next.operation += 1;
                 continue;
             }
-            let mut open = Open::new(partition, slots)?;
-            for (index, operation) in partition.operations.iter().enumerate() {
-                if self.at.operation < from.operation {
-                    self.at.operation += 1;
-                    continue;
-                }
-                self.at.blob_offset = self.at.blob_offset.max(from.blob_offset);
-                if self.observer.stop() {
-                    self.checkpoint(&mut open)?;
-                    return Err(ApplyError::Stopped);
-                }
-                self.operation(&mut open, index, operation)?;
+            self.next.blob_offset = self.next.blob_offset.max(from.blob_offset);
+            heard.try_iter().try_for_each(|event| self.hear(event))?;
+            if self.observer.stop() {
+                self.checkpoint(tasks, heard)?;
+                return Err(ApplyError::Stopped);
             }
-            verity::write(partition, &mut *open.target)?;
-            clear_footer(&mut *open.target, partition.new.size)
-                .map_err(ApplyError::storage_of(&partition.name))?;
-            // Only one partition is open at a time, so it becomes durable before the next one is touched.
-            self.checkpoint(&mut open)?;
+            let length = operation.blob().map_or(0, |blob| blob.length);
+            while self.underway > 0 && self.underway + length > BLOBS_UNDERWAY {
+                self.hear_one(heard)?;
+            }
+            let blob = match self.fetch(length) {
+                Ok(blob) => blob,
+                Err(error) => {
+                    self.checkpoint(tasks, heard)?;
+                    return Err(ApplyError::Blobs(error));
+                }
+            };
+            open.check(operation, &blob)
+                .map_err(|fault| open.failed(index, fault))?;
+            self.next.operation += 1;
+            self.next.blob_offset += length;
+            self.underway += length;
+            let task = Task::Operation {
+                index,
+                operation,
+                blob,
+                blob_offset: self.next.blob_offset,
+            };
+            self.send(tasks, task, heard)?;
+            self.unsynced += operation.destination_size();
+            // The last operation's checkpoint waits for verity data and footer.
+            if self.unsynced >= CHECKPOINT_BYTES && index + 1 < operations.len() {
+                self.unsynced = 0;
+                self.send(tasks, Task::Sync(self.next), heard)?;
+            }
         }
         Ok(())
     }
 
-    fn operation(&mut self, open: &mut Open, index: usize, operation: &Operation) -> Result<(), ApplyError> {
-        if let Some(blob) = operation.blob()
-            && let Err(error) = self.fetch(blob)
-        {
-            self.checkpoint(open)?;
-            return Err(ApplyError::Blobs(error));
-        }
-        open.execute(index, operation, &self.blob)?;
-        self.at.operation += 1;
-        self.at.blob_offset += operation.blob().map_or(0, |blob| blob.length);
-        self.observer.written(self.at.blob_offset);
-        self.unsynced += operation.destination_size();
-        // The last operation's checkpoint waits for verity data and footer.
-        let last = index + 1 == open.partition.operations.len();
-        if self.unsynced >= CHECKPOINT_BYTES && !last {
-            self.checkpoint(open)?;
-        }
-        Ok(())
-    }
-
-    fn fetch(&mut self, blob: &Blob) -> io::Result<()> {
-        self.blob.clear();
+    fn fetch(&mut self, length: u64) -> io::Result<Vec<u8>> {
+        let mut blob = Vec::new();
         // The head was refused if this were more than LONGEST_BLOB; growing step by step would take twice as much.
-        self.blob
-            .reserve_exact(usize::try_from(blob.length).map_err(|_| io::ErrorKind::OutOfMemory)?);
-        let read = (&mut *self.blobs).take(blob.length).read_to_end(&mut self.blob)?;
-        if read as u64 != blob.length {
+        blob.reserve_exact(usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?);
+        let read = (&mut *self.blobs).take(length).read_to_end(&mut blob)?;
+        if read as u64 != length {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        Ok(blob)
+    }
+
+    /// Waits until everything handed on is durable and the observer has heard of it.
+    fn checkpoint<'a>(
+        &mut self,
+        tasks: &SyncSender<Task<'a>>,
+        heard: &Receiver<Event>,
+    ) -> Result<(), ApplyError> {
+        self.send(tasks, Task::Sync(self.next), heard)?;
+        while self.hear_one(heard)? != Some(self.next) {}
         Ok(())
     }
 
-    fn checkpoint(&mut self, open: &mut Open) -> Result<(), ApplyError> {
-        if self.unsynced > 0 {
-            open.target
-                .sync()
-                .map_err(ApplyError::storage_of(&open.partition.name))?;
-            self.unsynced = 0;
+    fn send<'a>(
+        &mut self,
+        tasks: &SyncSender<Task<'a>>,
+        task: Task<'a>,
+        heard: &Receiver<Event>,
+    ) -> Result<(), ApplyError> {
+        match tasks.send(task) {
+            Ok(()) => Ok(()),
+            // The decoding thread ended early. Somebody has said why.
+            Err(_) => loop {
+                self.hear_one(heard)?;
+            },
         }
-        self.observer.checkpoint(self.at).map_err(ApplyError::Checkpoint)
     }
+
+    /// Waits for an event; returns the checkpoint that it brought, if it did.
+    fn hear_one(&mut self, heard: &Receiver<Event>) -> Result<Option<Checkpoint>, ApplyError> {
+        let event = heard.recv().map_err(|_| ApplyError::Stopped)?;
+        let durable = match &event {
+            Event::Durable(at) => Some(*at),
+            _ => None,
+        };
+        self.hear(event)?;
+        Ok(durable)
+    }
+
+    fn hear(&mut self, event: Event) -> Result<(), ApplyError> {
+        match event {
+            Event::Written(blob_offset) => {
+                self.underway = self.next.blob_offset - blob_offset;
+                self.observer.written(blob_offset);
+                Ok(())
+            }
+            Event::Durable(at) => self.observer.checkpoint(at).map_err(ApplyError::Checkpoint),
+            Event::Failed(error) => Err(error),
+        }
+    }
+}
+
+fn spawn<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    work: impl FnOnce() + Send + 'scope,
+) -> Result<(), ApplyError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, work)
+        .map(drop)
+        .map_err(ApplyError::Threads)
 }
 
 /// A partition whose operations are being executed.
 struct Open<'a> {
     partition: &'a Partition,
     source: Option<Box<dyn ReadAt + 'a>>,
-    target: Box<dyn Target + 'a>,
 }
 
 impl<'a> Open<'a> {
     fn new(partition: &'a Partition, slots: &'a dyn Slots) -> Result<Self, ApplyError> {
-        let name = &partition.name;
         let source = reads(partition)
             .then(|| open_source(partition, slots))
             .transpose()?;
-        let target = slots
-            .target(name, partition.new.size)
-            .map_err(ApplyError::storage_of(name))?;
-        let has = target.size().map_err(ApplyError::storage_of(name))?;
-        if has < partition.new.size {
-            return Err(ApplyError::TooSmall {
-                partition: name.clone(),
-                has,
-                needs: partition.new.size,
-            });
-        }
-        Ok(Self {
-            partition,
-            source,
-            target,
-        })
+        Ok(Self { partition, source })
     }
 
-    fn execute(&mut self, index: usize, operation: &Operation, blob: &[u8]) -> Result<(), ApplyError> {
-        let fail = |fault| ApplyError::of(&self.partition.name, index, operation.type_name(), fault);
+    /// Compares the hashes of a blob and of what a patch reads: no decoder sees other bytes.
+    fn check(&self, operation: &Operation, blob: &[u8]) -> Result<(), Fault> {
         if let Some(expected) = operation.blob()
             && expected.sha256.0 != <[u8; 32]>::from(Sha256::digest(blob))
         {
-            return Err(fail(Fault::Hash("data")));
+            return Err(Fault::Hash("data"));
         }
-        let mut writer = ExtentWriter::new(&mut *self.target, &operation.destination);
-        let source = self.source.as_deref();
-        let result = match &operation.action {
-            Action::Replace { coder, .. } => replace::replace(*coder, blob, &mut writer),
-            Action::Zero => copy::zero(&mut writer),
-            Action::Copy { source: from } => ExtentReader::new(source, &from.extents)
-                .and_then(|reader| copy::copy(&reader, from, &mut writer)),
-            Action::Patch {
-                kind, source: from, ..
-            } => ExtentReader::new(source, &from.extents)
-                .and_then(|mut reader| patch::patch(&mut reader, from, *kind, blob, &mut writer)),
-        };
-        result.and_then(|()| writer.finish()).map_err(fail)
+        if let Action::Patch { source, .. } = &operation.action {
+            let reader = ExtentReader::new(self.source.as_deref(), &source.extents)?;
+            if reader.stream(|_| Ok(()))? != source.sha256 {
+                return Err(Fault::Hash("source"));
+            }
+        }
+        Ok(())
+    }
+
+    fn failed(&self, index: usize, fault: Fault) -> ApplyError {
+        let kind = self
+            .partition
+            .operations
+            .get(index)
+            .map_or("?", Operation::type_name);
+        ApplyError::of(&self.partition.name, index, kind, fault)
     }
 }
 
@@ -277,6 +395,20 @@ fn open_source<'a>(partition: &Partition, slots: &'a dyn Slots) -> Result<Box<dy
         });
     }
     Ok(source)
+}
+
+fn open_target<'a>(partition: &Partition, slots: &'a dyn Slots) -> Result<Box<dyn Target + 'a>, ApplyError> {
+    let (name, needs) = (&partition.name, partition.new.size);
+    let target = slots.target(name, needs).map_err(ApplyError::storage_of(name))?;
+    let has = target.size().map_err(ApplyError::storage_of(name))?;
+    if has < needs {
+        return Err(ApplyError::TooSmall {
+            partition: name.clone(),
+            has,
+            needs,
+        });
+    }
+    Ok(target)
 }
 
 fn check_resumable(head: &Head, from: Checkpoint) -> Result<(), ApplyError> {

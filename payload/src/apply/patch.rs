@@ -1,15 +1,16 @@
 //! SOURCE_BSDIFF, BROTLI_BSDIFF and PUFFDIFF: bspatch that holds windows, never a whole source or output.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
 use brotli_decompressor::Decompressor;
 use bzip2::read::BzDecoder;
 
-use super::extents::{ExtentReader, ExtentWriter};
+use super::extents::ExtentReader;
 use super::puffed::{PuffedReader, PuffedWriter};
+use super::write::PieceWriter;
 use super::{DecodeError, Fault};
+use crate::format::PatchKind;
 use crate::format::bsdiff::{StreamCoder, Streams, TRIPLE_SIZE, decode_integer};
-use crate::format::{PatchKind, Source};
 use crate::puff::{Container, Layout, PuffError};
 use crate::storage::step;
 
@@ -32,16 +33,13 @@ pub(super) trait NewBytes {
     fn write(&mut self, data: &[u8]) -> Result<(), Fault>;
 }
 
+/// Patches old bytes, whose hash the caller has checked.
 pub(super) fn patch(
     reader: &mut ExtentReader,
-    from: &Source,
     kind: PatchKind,
     blob: &[u8],
-    writer: &mut ExtentWriter,
+    writer: &mut PieceWriter,
 ) -> Result<(), Fault> {
-    if reader.stream(|_| Ok(()))? != from.sha256 {
-        return Err(Fault::Hash("source"));
-    }
     match kind {
         PatchKind::Bsdiff | PatchKind::Brotli => bspatch(reader, blob, writer),
         PatchKind::Puffin => puffpatch(reader, blob, writer),
@@ -143,7 +141,7 @@ fn advance(position: i64, by: u64) -> Result<i64, Fault> {
 
 struct Stream<'a> {
     name: &'static str,
-    decoder: Box<dyn Read + 'a>,
+    decoder: BufReader<Box<dyn Read + 'a>>,
 }
 
 impl<'a> Stream<'a> {
@@ -152,6 +150,8 @@ impl<'a> Stream<'a> {
             StreamCoder::Bzip2 => Box::new(BzDecoder::new(bytes)),
             StreamCoder::Brotli => Box::new(Decompressor::new(bytes, 4096)),
         };
+        // Triples, and most runs of a patch, are far shorter than what a decoder yields at a time.
+        let decoder = BufReader::with_capacity(16 * 1024, decoder);
         Self { name, decoder }
     }
 

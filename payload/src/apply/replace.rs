@@ -5,13 +5,13 @@ use std::io::{self, Read};
 use bzip2::read::BzDecoder;
 use lzma_rust2::XzReader;
 
-use super::extents::ExtentWriter;
 use super::patch::NewBytes;
+use super::write::PieceWriter;
 use super::zstd::ZstdFrames;
 use super::{DecodeError, Fault};
 use crate::format::{Coder, XZ_MEMORY_KIB};
 
-pub(super) fn replace(coder: Coder, blob: &[u8], writer: &mut ExtentWriter) -> Result<(), Fault> {
+pub(super) fn replace(coder: Coder, blob: &[u8], writer: &mut PieceWriter) -> Result<(), Fault> {
     match coder {
         Coder::Plain if blob.len() as u64 == writer.left() => writer.write(blob),
         Coder::Plain => Err(Fault::Decode(DecodeError::Length("data"))),
@@ -21,7 +21,7 @@ pub(super) fn replace(coder: Coder, blob: &[u8], writer: &mut ExtentWriter) -> R
     }
 }
 
-fn decode(decoder: &mut dyn Read, writer: &mut ExtentWriter) -> Result<(), Fault> {
+fn decode(decoder: &mut dyn Read, writer: &mut PieceWriter) -> Result<(), Fault> {
     let mut buffer = vec![0; 32 * 1024];
     loop {
         let read = match decoder.read(&mut buffer) {

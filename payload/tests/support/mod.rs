@@ -5,6 +5,7 @@
 pub mod message;
 pub mod verity;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -153,6 +154,7 @@ pub struct Journal {
     pub checkpoints: Vec<Checkpoint>,
     pub operations: u64,
     pub stop_before: Option<u64>,
+    pub asked: Cell<u64>,
 }
 
 impl Observer for Journal {
@@ -166,7 +168,7 @@ impl Observer for Journal {
     }
 
     fn stop(&self) -> bool {
-        self.stop_before == Some(self.operations)
+        self.stop_before == Some(self.asked.replace(self.asked.get() + 1))
     }
 }
 
