@@ -43,7 +43,7 @@ pub use package::{
     PayloadProperties, PhoneBuild, SignError, SignatureKind, write_package,
 };
 pub use puff::{DeflateError, LONGEST_PUFF, LayoutError, PuffError};
-pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault, VerityFault};
+pub use read::{Head, HeadError, OperationFault, Partition, PartitionFault, ReadHeadError, VerityFault};
 pub use storage::{Image, ReadAt, Slots, Target, hash};
 #[cfg(feature = "generate")]
 pub use verify::{Made, VerifyError, make_images, verify};

@@ -57,7 +57,7 @@ pub fn hash(bytes: &dyn ReadAt, size: u64, progress: &mut dyn FnMut(u64)) -> io:
 }
 
 /// Bytes moved at a time: large enough for a disk, small beside a decoder.
-pub(crate) const COPY_BUFFER: usize = 128 * 1024;
+pub(crate) const COPY_BUFFER: usize = 64 * 1024;
 
 /// The smaller of what is left and what a buffer holds.
 pub(crate) fn step(left: u64, buffer: usize) -> usize {

@@ -10,7 +10,7 @@ use super::{Checkpoint, Event, Fault};
 use crate::format::{Extent, size_of};
 use crate::storage::{COPY_BUFFER, Target, step};
 
-/// Buffers between decoding and writing: a megabyte in all, so that neither waits for every single write.
+/// Buffers between decoding and writing: half a megabyte in all, so that neither waits for every single write.
 const BUFFERS: usize = 8;
 
 enum Order<'a> {

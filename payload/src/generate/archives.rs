@@ -7,7 +7,7 @@ use std::ops::Range;
 use millet_protocol::BLOCK_SIZE;
 
 use super::copies::Fate;
-use super::encoder::{Encoder, LONGEST_PATCH};
+use super::encoder::{Encoder, LONGEST_PATCH, patched, source};
 use super::pair::{Old, Pair, blocks_size};
 use super::puff::{self, Limits, Piece};
 use super::scan::read;
@@ -69,8 +69,14 @@ pub(super) fn patch(
         };
         let destination = extents(&archive.new.extents, &new);
         let from = extents(&archive.old.extents, &old);
+        let blocks: Vec<&[u8]> = old.iter().map(|range| &old_bytes[whole_blocks(range)]).collect();
         let size: usize = new.iter().map(Range::len).sum();
-        let encoded = encoder.patched(PatchKind::Puffin, &destination, &from, patch)?;
+        let encoded = patched(
+            PatchKind::Puffin,
+            &destination,
+            source(&from, &blocks.concat()),
+            patch,
+        );
         // Compressed bytes that changed are hardly ever patched to half: only a weak puff needs the comparison.
         if encoded.cost() < size / 2 || encoded.cost() < Encoded::costs(&encoder.send(&destination)?) {
             patches.push(encoded);
@@ -120,10 +126,8 @@ fn left(extents: &[Extent], fates: &[Fate]) -> Vec<Range<usize>> {
 fn extents(file: &[Extent], ranges: &[Range<usize>]) -> Vec<Extent> {
     let mut found: Vec<Extent> = Vec::new();
     for range in ranges {
-        let (first, end) = (
-            range.start as u64 / BLOCK_SIZE,
-            (range.end as u64).div_ceil(BLOCK_SIZE),
-        );
+        let bytes = whole_blocks(range);
+        let (first, end) = (bytes.start as u64 / BLOCK_SIZE, bytes.end as u64 / BLOCK_SIZE);
         let mut before = 0;
         for extent in file {
             let start = first.max(before) - before;
@@ -142,6 +146,11 @@ fn extents(file: &[Extent], ranges: &[Range<usize>]) -> Vec<Extent> {
         }
     }
     found
+}
+
+fn whole_blocks(range: &Range<usize>) -> Range<usize> {
+    const BLOCK: usize = BLOCK_SIZE as usize;
+    range.start - range.start % BLOCK..range.end.next_multiple_of(BLOCK)
 }
 
 #[cfg(test)]

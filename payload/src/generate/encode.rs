@@ -83,9 +83,12 @@ fn brotli(mut data: &[u8], quality: i32) -> Result<Vec<u8>, GenerateError> {
     Ok(compressed)
 }
 
+/// The largest bzip2 block, in 100,000 bytes; a decoder allocates four bytes for each. Nine instead of four makes patches
+/// of a kernel 0.4 % longer and of its modules 0.1 % shorter, and takes a device 2 MB more for each stream.
+const BZIP2_LEVEL: usize = 4;
+
 fn bzip2(data: &[u8]) -> Result<Vec<u8>, GenerateError> {
-    // The level says how many times 100,000 bytes a block has; a decoder allocates four bytes for each of them.
-    let level = (data.len() / 100_000 + 1).min(9) as u32;
+    let level = (data.len() / 100_000 + 1).min(BZIP2_LEVEL) as u32;
     let mut encoder = BzEncoder::new(Vec::new(), Compression::new(level));
     encoder
         .write_all(data)

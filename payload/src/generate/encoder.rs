@@ -64,7 +64,8 @@ impl Encoder<'_> {
         if from.is_empty() {
             return self.replace(extents);
         }
-        let difference = diff::diff(&read(old.image, &from)?, &data)?;
+        let old_data = read(old.image, &from)?;
+        let difference = diff::diff(&old_data, &data)?;
         let (kind, patch) = match only {
             Some(OnlyOperation::SourceBsdiff) => {
                 (PatchKind::Bsdiff, encode::bsdiff40(&difference, data.len())?)
@@ -85,30 +86,7 @@ impl Encoder<'_> {
                 return Ok(replaced);
             }
         }
-        Ok(vec![self.patched(kind, extents, &from, patch)?])
-    }
-
-    /// An operation with a patch that makes these blocks of those.
-    pub(super) fn patched(
-        &self,
-        kind: PatchKind,
-        to: &[Extent],
-        from: &[Extent],
-        patch: Vec<u8>,
-    ) -> Result<Encoded, GenerateError> {
-        let old = self.pair.old.as_ref().map_or(self.pair.new, |old| old.image);
-        let action = Action::Patch {
-            kind,
-            source: source(from, &read(old, from)?),
-            blob: blob(&patch),
-        };
-        Ok(Encoded {
-            operation: Operation {
-                action,
-                destination: to.to_vec(),
-            },
-            data: patch,
-        })
+        Ok(vec![patched(kind, extents, source(&from, &old_data), patch)])
     }
 
     /// Blocks from the payload itself, one operation for each piece of an extent.
@@ -189,7 +167,20 @@ fn vote_for_neighbours(old: &Old, extent: &Extent, old_blocks: u64, votes: &mut 
     }
 }
 
-fn source(extents: &[Extent], bytes: &[u8]) -> Source {
+/// An operation with a patch that makes blocks of old ones.
+pub(super) fn patched(kind: PatchKind, to: &[Extent], source: Source, patch: Vec<u8>) -> Encoded {
+    let blob = blob(&patch);
+    Encoded {
+        operation: Operation {
+            action: Action::Patch { kind, source, blob },
+            destination: to.to_vec(),
+        },
+        data: patch,
+    }
+}
+
+/// Old blocks and the bytes that they hold.
+pub(super) fn source(extents: &[Extent], bytes: &[u8]) -> Source {
     Source {
         extents: extents.to_vec(),
         sha256: Sha256Digest(Sha256::digest(bytes).into()),

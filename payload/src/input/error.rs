@@ -3,7 +3,7 @@ use std::io;
 use millet_protocol::{NameError, PartitionName};
 
 use super::{InputKind, SparseError, ZipError};
-use crate::read::HeadError;
+use crate::read::ReadHeadError;
 use crate::verify::VerifyError;
 
 /// Why an input gives no images. `origin` is a path, or a path and what inside it.
@@ -94,17 +94,7 @@ pub enum InputError {
         origin: String,
         /// What is wrong.
         #[source]
-        error: HeadError,
-    },
-    /// A payload that ends early.
-    #[error("{origin} is cut off: it should have {needs} bytes and has {has}")]
-    CutOff {
-        /// Which payload.
-        origin: String,
-        /// Bytes there.
-        has: u64,
-        /// Bytes that its head speaks of.
-        needs: u64,
+        error: ReadHeadError,
     },
     /// A payload that is not enough.
     #[error(

@@ -7,7 +7,6 @@ use millet_protocol::PartitionName;
 
 use super::sequence::Sequence;
 use super::{ImageForm, InputError, Member, Members};
-use crate::format::{HEADER_SIZE, metadata_size};
 use crate::read::Head;
 use crate::storage::ReadAt;
 use crate::verify;
@@ -19,7 +18,10 @@ pub(super) fn open(
     scratch: &Path,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Members, InputError> {
-    let head = read_head(bytes, origin)?;
+    let (head, _) = Head::read(bytes).map_err(|error| InputError::Head {
+        origin: origin.to_owned(),
+        error,
+    })?;
     if head.is_delta() {
         return Err(InputError::Delta(origin.to_owned()));
     }
@@ -41,37 +43,6 @@ pub(super) fn open(
         (name, member)
     };
     Ok(made.into_iter().map(member).collect())
-}
-
-fn read_head(bytes: &dyn ReadAt, origin: &str) -> Result<Head, InputError> {
-    let read = |error| InputError::read(origin)(error);
-    let refused = |error| InputError::Head {
-        origin: origin.to_owned(),
-        error,
-    };
-    let has = bytes.size().map_err(read)?;
-    let cut_off = |needs| InputError::CutOff {
-        origin: origin.to_owned(),
-        has,
-        needs,
-    };
-    let mut prefix = [0; HEADER_SIZE];
-    if has < HEADER_SIZE as u64 {
-        return Err(cut_off(HEADER_SIZE as u64));
-    }
-    bytes.read_exact_at(&mut prefix, 0).map_err(read)?;
-    let size = metadata_size(&prefix).map_err(refused)?;
-    if size > has {
-        return Err(cut_off(size));
-    }
-    let mut head = vec![0; usize::try_from(size).map_err(|_| cut_off(size))?];
-    bytes.read_exact_at(&mut head, 0).map_err(read)?;
-    let head = Head::parse(&head).map_err(refused)?;
-    let needs = head.blobs_offset().saturating_add(head.blobs_length());
-    if needs > has {
-        return Err(cut_off(needs));
-    }
-    Ok(head)
 }
 
 #[cfg(test)]

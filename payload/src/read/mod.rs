@@ -2,6 +2,7 @@
 
 mod check;
 mod error;
+mod file;
 mod verity;
 
 use millet_protocol::{PartitionEntry, PartitionName};
@@ -12,6 +13,7 @@ use crate::format::manifest::DeltaArchiveManifest;
 use crate::format::{HEADER_SIZE, Info, LONGEST_HEAD, Operation, Verity};
 
 pub use error::{HeadError, OperationFault, PartitionFault, VerityFault};
+pub use file::ReadHeadError;
 
 /// A payload's header and manifest, of which every number has been checked.
 ///

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use archive::{Entry, deflated, stored, zip};
 use millet_payload::input::{ImageForm, Input, InputError, InputKind, ZipError};
-use millet_payload::{Image, Options, ReadAt, write_delta, write_full};
+use millet_payload::{Image, Options, ReadAt, ReadHeadError, write_delta, write_full};
 
 const BLOCK: usize = 4096;
 
@@ -66,16 +66,22 @@ fn a_full_payload_makes_its_images() {
     assert!(matches!(error, InputError::Delta(_)) && error.to_string().contains("take the full payload"));
     let cut = refused("cut.bin", &full[..full.len() - 1]);
     assert!(
-        matches!(cut, InputError::CutOff { needs, .. } if needs == full.len() as u64),
+        matches!(cut, InputError::Head { error: ReadHeadError::CutOff { needs, .. }, .. } if needs == full.len() as u64),
         "{cut:?}"
     );
     assert!(matches!(
         refused("head.bin", &full[..100]),
-        InputError::CutOff { .. }
+        InputError::Head {
+            error: ReadHeadError::CutOff { .. },
+            ..
+        }
     ));
     assert!(matches!(
         refused("prefix.bin", &full[..20]),
-        InputError::CutOff { .. }
+        InputError::Head {
+            error: ReadHeadError::CutOff { .. },
+            ..
+        }
     ));
     let mut flipped = full.clone();
     *flipped.last_mut().unwrap() ^= 1;

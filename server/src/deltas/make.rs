@@ -1,14 +1,11 @@
 //! Two full payloads in, one proven delta out. Blocks for as long as it takes.
 
-use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use millet_payload::{
-    ApplyError, Checkpoint, GenerateError, Head, HeadError, Image, Observer, Options, PREFIX, ReadAt, Slots,
-    Target, VerifyError,
+    GenerateError, Head, HeadError, Image, Made as Images, Options, ReadHeadError, VerifyError,
 };
 use millet_protocol::{BuildManifest, PartitionName, Sha256Digest};
 use sha2::{Digest, Sha256};
@@ -58,7 +55,7 @@ pub enum MakeError {
         /// The payload.
         path: PathBuf,
         /// What is wrong.
-        source: HeadError,
+        source: ReadHeadError,
     },
     /// A full payload could not be turned back into images.
     #[error("restore the images of {build}")]
@@ -66,11 +63,11 @@ pub enum MakeError {
         /// The build.
         build: String,
         /// What went wrong.
-        source: ApplyError,
+        source: VerifyError,
     },
-    /// The images are not those that were signed.
+    /// A partition is missing.
     #[error("the payload of {build} does not make the {partition} that its manifest lists")]
-    OtherImage {
+    LeftOut {
         /// The build.
         build: String,
         /// The partition.
@@ -82,9 +79,14 @@ pub enum MakeError {
     /// The delta does not do what it says.
     #[error("apply the delta as a proof")]
     Proof(#[source] VerifyError),
-    /// The delta makes another build.
-    #[error("the delta makes other partitions than the manifest lists")]
-    OtherBuild(#[source] HeadError),
+    /// A payload makes another build.
+    #[error("{path} makes other partitions than the manifest lists")]
+    OtherBuild {
+        /// The payload.
+        path: PathBuf,
+        /// What differs.
+        source: HeadError,
+    },
 }
 
 /// Makes the delta, applies it to the restored source images and compares what comes out with the manifest.
@@ -105,9 +107,12 @@ pub fn delta(task: &Task) -> Result<Made, MakeError> {
     };
     let summary =
         millet_payload::write_delta(&old, &new, &options, &(), &mut file).map_err(MakeError::Generate)?;
-    let head = open_head(&mut file, &path)?;
+    let head = head(&file, &path)?;
     head.check_against(&task.to.partitions)
-        .map_err(MakeError::OtherBuild)?;
+        .map_err(|source| MakeError::OtherBuild {
+            path: path.clone(),
+            source,
+        })?;
     seek(&mut file, &path, head.blobs_offset())?;
     let mut blobs = BufReader::new(&mut file);
     millet_payload::verify(&head, &mut blobs, &old, &task.folder, &mut |_| ()).map_err(MakeError::Proof)?;
@@ -124,46 +129,41 @@ pub fn delta(task: &Task) -> Result<Made, MakeError> {
 }
 
 /// Turns a full payload back into images, which have the manifest's hashes.
-fn restore(
-    payload: &Path,
-    manifest: &BuildManifest,
-    folder: &Path,
-) -> Result<BTreeMap<PartitionName, File>, MakeError> {
+fn restore(payload: &Path, manifest: &BuildManifest, folder: &Path) -> Result<Images, MakeError> {
     std::fs::create_dir(folder).map_err(file_error("create", folder))?;
     let mut file = File::open(payload).map_err(file_error("open", payload))?;
-    let head = open_head(&mut file, payload)?;
-    let build = || manifest.build.to_string();
+    let head = head(&file, payload)?;
+    let other = |partition: &PartitionName| MakeError::LeftOut {
+        build: manifest.build.to_string(),
+        partition: partition.clone(),
+    };
+    head.check_against(&manifest.partitions)
+        .map_err(|source| MakeError::OtherBuild {
+            path: payload.to_owned(),
+            source,
+        })?;
     seek(&mut file, payload, head.blobs_offset())?;
-    let slots = Folder(folder);
-    let applied = millet_payload::apply(
-        &head,
-        Checkpoint::default(),
-        &mut BufReader::new(file),
-        &slots,
-        &mut Unwatched,
-    );
-    applied.map_err(|source| MakeError::Restore {
-        build: build(),
-        source,
-    })?;
-    let mut images = BTreeMap::new();
-    for entry in &manifest.partitions {
-        let path = slots.path(&entry.name);
-        let file = File::open(&path).map_err(file_error("open", &path))?;
-        let sha256 =
-            millet_payload::hash(&file, entry.size, &mut |_| ()).map_err(file_error("read back", &path))?;
-        if sha256 != entry.sha256 {
-            return Err(MakeError::OtherImage {
-                build: build(),
-                partition: entry.name.clone(),
-            });
-        }
-        images.insert(entry.name.clone(), file);
-    }
-    Ok(images)
+    let create = |name: &PartitionName| {
+        let path = folder.join(format!("{name}.img"));
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path)
+    };
+    let images = millet_payload::make_images(&head, &mut BufReader::new(file), &[], &create, &mut |_| ())
+        .map_err(|source| MakeError::Restore {
+            build: manifest.build.to_string(),
+            source,
+        })?;
+    let left_out = manifest
+        .partitions
+        .iter()
+        .find(|entry| !images.contains_key(&entry.name));
+    left_out.map_or(Ok(images), |entry| Err(other(&entry.name)))
 }
 
-fn images(files: &BTreeMap<PartitionName, File>) -> Vec<Image<'_>> {
+fn images(files: &Images) -> Vec<Image<'_>> {
     files
         .iter()
         .map(|(name, file)| Image {
@@ -173,21 +173,12 @@ fn images(files: &BTreeMap<PartitionName, File>) -> Vec<Image<'_>> {
         .collect()
 }
 
-fn open_head(file: &mut File, path: &Path) -> Result<Head, MakeError> {
-    let no_head = |source| MakeError::Head {
+fn head(payload: &File, path: &Path) -> Result<Head, MakeError> {
+    let (head, _) = Head::read(payload).map_err(|source| MakeError::Head {
         path: path.to_owned(),
         source,
-    };
-    seek(file, path, 0)?;
-    let mut prefix = [0; PREFIX];
-    file.read_exact(&mut prefix).map_err(file_error("read", path))?;
-    let size = millet_payload::metadata_size(&prefix).map_err(no_head)?;
-    let mut head = prefix.to_vec();
-    let rest = size.saturating_sub(PREFIX as u64);
-    file.take(rest)
-        .read_to_end(&mut head)
-        .map_err(file_error("read", path))?;
-    Head::parse(&head).map_err(no_head)
+    })?;
+    Ok(head)
 }
 
 fn digest(file: &mut File, path: &Path) -> Result<(u64, Sha256Digest), MakeError> {
@@ -217,67 +208,5 @@ fn file_error(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> Mak
         operation,
         path: path.clone(),
         source,
-    }
-}
-
-/// A folder of images as the slot that a full payload is written to.
-struct Folder<'a>(&'a Path);
-
-impl Folder<'_> {
-    fn path(&self, name: &PartitionName) -> PathBuf {
-        self.0.join(format!("{name}.img"))
-    }
-}
-
-impl Slots for Folder<'_> {
-    fn source(&self, name: &PartitionName) -> io::Result<Box<dyn ReadAt + '_>> {
-        Err(io::Error::other(format!("a full payload reads no {name}")))
-    }
-
-    fn target(&self, name: &PartitionName, size: u64) -> io::Result<Box<dyn Target>> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .open(self.path(name))?;
-        file.set_len(size)?;
-        Ok(Box::new(ImageFile(file)))
-    }
-}
-
-/// An image that nobody needs after a power cut.
-struct ImageFile(File);
-
-impl Target for ImageFile {
-    fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
-        FileExt::write_all_at(&self.0, data, offset)
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.0.flush()
-    }
-}
-
-impl ReadAt for ImageFile {
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        ReadAt::read_exact_at(&self.0, buf, offset)
-    }
-
-    fn size(&self) -> io::Result<u64> {
-        ReadAt::size(&self.0)
-    }
-}
-
-struct Unwatched;
-
-impl Observer for Unwatched {
-    fn written(&mut self, _: u64) {}
-
-    fn checkpoint(&mut self, _: Checkpoint) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn stop(&self) -> bool {
-        false
     }
 }

@@ -14,9 +14,9 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use millet_payload::input::{Sequence, open_payload};
-use millet_payload::{Head, Image, OnlyOperation, PREFIX, ReadAt, Summary};
+use millet_payload::{Head, Image, OnlyOperation, ReadAt, Summary};
 use millet_protocol::{PartitionEntry, PartitionName, Sha256Digest};
 use serde::Serialize;
 
@@ -158,29 +158,8 @@ impl Opened {
         let what = || format!("cannot read {}", path.display());
         let bytes = open_payload(path, scratch)?;
         let size = bytes.size().with_context(what)?;
-        let mut prefix = [0; PREFIX];
-        if size < u64::try_from(PREFIX)? {
-            bail!("{} has {size} bytes, too few for a payload", path.display());
-        }
-        bytes.read_exact_at(&mut prefix, 0).with_context(what)?;
-        let no_payload = || format!("{} is not a payload that Millet reads", path.display());
-        let length = millet_payload::metadata_size(&prefix).with_context(no_payload)?;
-        if length > size {
-            bail!(
-                "{} is cut off: its head alone has {length} bytes, the file {size}",
-                path.display()
-            );
-        }
-        let mut head_bytes = vec![0; usize::try_from(length)?];
-        bytes.read_exact_at(&mut head_bytes, 0).with_context(what)?;
-        let head = Head::parse(&head_bytes).with_context(no_payload)?;
-        let needed = head.blobs_offset().saturating_add(head.blobs_length());
-        if needed > size {
-            bail!(
-                "{} is cut off: it should have {needed} bytes and has {size}",
-                path.display()
-            );
-        }
+        let (head, head_bytes) = Head::read(&*bytes)
+            .with_context(|| format!("{} is not a payload that Millet reads", path.display()))?;
         Ok(Self {
             head,
             head_bytes,

@@ -67,11 +67,10 @@ struct Count {
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
     let opened = Opened::open(&args.file, &edge.scratch)?;
-    let mut places = match args.places {
-        true => places::of(&opened)?.into_iter().map(Some).collect(),
+    let places = match args.places {
+        true => places::of(&opened)?,
         false => Vec::new(),
-    }
-    .into_iter();
+    };
     let head = &opened.head;
     let inspected = Inspected {
         kind: if head.is_delta() { "delta" } else { "full" },
@@ -82,7 +81,8 @@ pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
         blobs_length: head.blobs_length(),
         partitions: head
             .partitions()
-            .map(|partition| inspect(partition, places.next().flatten()))
+            .enumerate()
+            .map(|(index, partition)| inspect(partition, places.get(index)))
             .collect(),
     };
     if let Some(path) = &args.svg {
@@ -99,7 +99,7 @@ pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn inspect(partition: &Partition, places: Option<Places>) -> InspectedPartition {
+fn inspect(partition: &Partition, places: Option<&Places>) -> InspectedPartition {
     let image = |info: &Info| InspectedImage {
         size: info.size,
         sha256: info.sha256,
@@ -113,7 +113,7 @@ fn inspect(partition: &Partition, places: Option<Places>) -> InspectedPartition 
         old: partition.old.as_ref().map(image),
         new: image(&partition.new),
         operations,
-        places,
+        places: places.cloned(),
     }
 }
 

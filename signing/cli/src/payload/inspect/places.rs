@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::payload::Opened;
 
 /// The bytes of one partition's part of a payload, by what they are.
-#[derive(Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Places {
     /// Types, extents and hashes of its operations.
     pub head: u64,
