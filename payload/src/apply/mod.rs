@@ -56,7 +56,7 @@ pub const CHECKPOINT_BYTES: u64 = 16 << 20;
 const TASKS: usize = 16;
 
 /// Bytes of blobs in memory at a time, unless a single one is longer.
-const BLOBS_UNDERWAY: u64 = 1 << 20;
+const BLOBS_UNDERWAY: u64 = 512 << 10;
 
 /// Writes every partition of the payload from the checkpoint `from` on (the default one is the start).
 ///
