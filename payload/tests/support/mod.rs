@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use millet_payload::{Checkpoint, Head, Image, Observer, Options, PREFIX, ReadAt, Slots, Target};
+use millet_payload::{Checkpoint, Head, Image, Observer, Options, PREFIX, ReadAt, Slots, Target, apply};
 use millet_protocol::PartitionName;
 
 pub const BLOCK: usize = 4096;
@@ -61,6 +61,26 @@ pub fn head(payload: &[u8]) -> Head {
 
 pub fn blobs(payload: &[u8]) -> &[u8] {
     &payload[head(payload).blobs_offset() as usize..]
+}
+
+/// Applies a payload, which must make the new images of the old ones.
+pub fn assert_makes(payload: &[u8], old: &Images, new: &Images) {
+    let slots = MemorySlots::new(old);
+    apply(
+        &head(payload),
+        Checkpoint::default(),
+        &mut blobs(payload),
+        &slots,
+        &mut Journal::default(),
+    )
+    .unwrap();
+    for (name, bytes) in new {
+        let expected = padded(bytes.clone());
+        assert!(
+            slots.made(name.as_str(), expected.len()) == expected,
+            "{name} differs"
+        );
+    }
 }
 
 pub fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
