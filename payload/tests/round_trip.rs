@@ -31,42 +31,7 @@ fn an_interrupted_update_goes_on_from_every_checkpoint() {
         ("vendor", image(4, 70)),
     ]);
     for payload in [full(&new), delta(&old, &new)] {
-        let head = head(&payload);
-        for stop_before in 0..head.operations() {
-            let slots = MemorySlots::new(&old);
-            let mut journal = Journal {
-                stop_before: Some(stop_before),
-                ..Journal::default()
-            };
-            let stopped = apply(
-                &head,
-                Checkpoint::default(),
-                &mut blobs(&payload),
-                &slots,
-                &mut journal,
-            );
-            assert!(matches!(stopped, Err(ApplyError::Stopped)));
-            let at = *journal.checkpoints.last().unwrap();
-            assert_eq!(at.operation, stop_before);
-            let rest = &blobs(&payload)[at.blob_offset as usize..];
-            // The download breaks off half way, then goes on.
-            let mut half = &rest[..rest.len() / 2];
-            let mut journal = Journal::default();
-            let outcome = apply(&head, at, &mut half, &slots, &mut journal);
-            let at = match outcome {
-                Err(ApplyError::Blobs(_)) => *journal.checkpoints.last().unwrap(),
-                Ok(()) if rest.is_empty() => at,
-                other => panic!("{other:?}"),
-            };
-            let mut rest = &blobs(&payload)[at.blob_offset as usize..];
-            apply(&head, at, &mut rest, &slots, &mut Journal::default()).unwrap();
-            for (name, bytes) in &new {
-                assert!(
-                    slots.made(name.as_str(), bytes.len()) == *bytes,
-                    "{name} after {stop_before}"
-                );
-            }
-        }
+        assert_resumes(&payload, &old, &new);
     }
 }
 
@@ -134,24 +99,6 @@ fn the_last_block_of_a_larger_partition_is_zeroed() {
             );
         }
     }
-}
-
-#[test]
-fn the_number_of_threads_changes_nothing() {
-    let old = images([("system", image(8, 700))]);
-    let new = images([("system", week(&old[&"system".parse().unwrap()], 9, 700))]);
-    let make = |threads| {
-        let mut payload = Vec::new();
-        let summary = millet_payload::write_delta(
-            &borrowed(&old),
-            &borrowed(&new),
-            &options(threads),
-            &(),
-            &mut payload,
-        );
-        (payload, summary.unwrap())
-    };
-    assert!(make(1) == make(2));
 }
 
 #[test]

@@ -64,8 +64,16 @@ impl Options {
 
     /// The largest file that is patched by its deflate. Both versions are in memory, and a puffed piece of them.
     fn largest_archive(&self) -> u64 {
-        let threads = self.threads.max(1) as u64;
-        (self.memory / threads / 4).min(archives::LARGEST_FILE)
+        (self.memory / 4).min(archives::LARGEST_FILE)
+    }
+
+    /// How many files of up to `largest` bytes are patched by their deflate at the same time. Memory takes threads away
+    /// here, not files: which ones are patched must not depend on threads.
+    fn archives_at_once(&self, largest: u64) -> usize {
+        let fit = self.memory / 4 / largest.max(1);
+        usize::try_from(fit)
+            .unwrap_or(usize::MAX)
+            .clamp(1, self.threads.max(1))
     }
 }
 

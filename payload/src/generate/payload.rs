@@ -106,6 +106,7 @@ fn archives(
             .flat_map(|(index, pair)| archives::archives(index, pair, options.largest_archive()))
             .collect();
         let total = found.iter().map(Archive::size).sum();
+        let threads = options.archives_at_once(found.iter().map(Archive::size).max().unwrap_or(0));
         let mut done = 0;
         let patch = |archive: &Archive| {
             let pair = &pairs[archive.partition];
@@ -115,7 +116,7 @@ fn archives(
                 None => Ok(Vec::new()),
             }
         };
-        ordered(options.threads, &found, patch, |archive, encoded| {
+        ordered(threads, &found, patch, |archive, encoded| {
             patches[archive.partition].extend(encoded);
             done += archive.size();
             progress.advance(Stage::Archives, done, total);

@@ -6,7 +6,11 @@
 #[path = "../inputs/archive.rs"]
 #[allow(dead_code, reason = "each test uses its own part")]
 mod archive;
+mod determinism;
+mod every_kind;
 mod filesystems;
+mod flips;
+mod interruptions;
 #[path = "../filesystems/maker.rs"]
 #[allow(dead_code, clippy::expect_used, reason = "each test uses its own part")]
 mod maker;

@@ -17,6 +17,8 @@ pub struct Manifest {
 pub struct Partition {
     #[prost(string, required, tag = "1")]
     pub name: String,
+    #[prost(message, optional, tag = "6")]
+    pub old: Option<Info>,
     #[prost(message, optional, tag = "7")]
     pub new: Option<Info>,
     #[prost(message, repeated, tag = "8")]
@@ -53,10 +55,14 @@ pub struct Operation {
     pub data_offset: Option<u64>,
     #[prost(uint64, optional, tag = "3")]
     pub data_length: Option<u64>,
+    #[prost(message, repeated, tag = "4")]
+    pub source: Vec<Extent>,
     #[prost(message, repeated, tag = "6")]
     pub destination: Vec<Extent>,
     #[prost(bytes = "vec", optional, tag = "8")]
     pub data_hash: Option<Vec<u8>>,
+    #[prost(bytes = "vec", optional, tag = "9")]
+    pub source_hash: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -97,15 +103,23 @@ pub fn replacement(kind: i32, data_offset: usize, blob: &[u8], destination: Exte
         data_length: Some(blob.len() as u64),
         destination: vec![destination],
         data_hash: Some(Sha256::digest(blob).to_vec()),
+        ..Operation::default()
     }
 }
 
 /// A full payload with these partitions.
 pub fn payload(partitions: Vec<Partition>, blobs: &[u8]) -> Vec<u8> {
-    let manifest = Manifest {
-        minor_version: Some(0),
-        partitions,
-    };
+    assemble(
+        &Manifest {
+            minor_version: Some(0),
+            partitions,
+        },
+        blobs,
+    )
+}
+
+/// A payload with this manifest.
+pub fn assemble(manifest: &Manifest, blobs: &[u8]) -> Vec<u8> {
     let manifest = manifest.encode_to_vec();
     let mut payload = b"CrAU\0\0\0\0\0\0\0\x02".to_vec();
     payload.extend((manifest.len() as u64).to_be_bytes());

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use millet_payload::{Checkpoint, Head, Image, Observer, Options, PREFIX, ReadAt, Slots, Target, apply};
+use millet_payload::{
+    ApplyError, Checkpoint, Head, Image, Observer, Options, PREFIX, ReadAt, Slots, Target, apply,
+};
 use millet_protocol::PartitionName;
 
 pub const BLOCK: usize = 4096;
@@ -80,6 +82,42 @@ pub fn assert_makes(payload: &[u8], old: &Images, new: &Images) {
             slots.made(name.as_str(), expected.len()) == expected,
             "{name} differs"
         );
+    }
+}
+
+/// Interrupts the application of a payload before each operation, lets the download break off once more, and goes on;
+/// the new images must come out every time.
+pub fn assert_resumes(payload: &[u8], old: &Images, new: &Images) {
+    let head = head(payload);
+    for stop_before in 0..head.operations() {
+        let slots = MemorySlots::new(old);
+        let mut journal = Journal {
+            stop_before: Some(stop_before),
+            ..Journal::default()
+        };
+        let mut all = blobs(payload);
+        let stopped = apply(&head, Checkpoint::default(), &mut all, &slots, &mut journal);
+        assert!(matches!(stopped, Err(ApplyError::Stopped)));
+        let at = *journal.checkpoints.last().unwrap();
+        assert_eq!(at.operation, stop_before);
+        let rest = &blobs(payload)[at.blob_offset as usize..];
+        // The download breaks off half way, then goes on.
+        let mut half = &rest[..rest.len() / 2];
+        let mut journal = Journal::default();
+        let outcome = apply(&head, at, &mut half, &slots, &mut journal);
+        let at = match outcome {
+            Err(ApplyError::Blobs(_)) => *journal.checkpoints.last().unwrap(),
+            Ok(()) if rest.is_empty() => at,
+            other => panic!("{other:?}"),
+        };
+        let mut rest = &blobs(payload)[at.blob_offset as usize..];
+        apply(&head, at, &mut rest, &slots, &mut Journal::default()).unwrap();
+        for (name, bytes) in new {
+            assert!(
+                slots.made(name.as_str(), bytes.len()) == *bytes,
+                "{name} after {stop_before}"
+            );
+        }
     }
 }
 
