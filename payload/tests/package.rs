@@ -10,7 +10,7 @@ use std::io::Cursor;
 use millet_payload::input::{Input, InputKind, open_payload};
 use millet_payload::{
     Checkpoint, Description, DynamicError, DynamicPartitions, HeadError, PREFIX, PackageError,
-    PackageSummary, PayloadKey, PhoneBuild, SignError, SignatureKind, apply, write_package,
+    PackageSummary, PayloadKey, PhoneBuild, ReadHeadError, SignError, SignatureKind, apply, write_package,
 };
 use millet_protocol::Sha256Digest;
 use prost::Message;
@@ -418,9 +418,15 @@ fn what_is_broken_is_not_signed() {
     // Only the head was: its signature alone is worth nothing.
     assert_eq!(pen.0.borrow().len(), 1);
     let error = refused(&payload[..payload.len() - 1], &description(), None);
-    assert!(matches!(error, PackageError::Read(_)), "{error}");
+    assert!(
+        matches!(error, PackageError::Head(ReadHeadError::CutOff { .. })),
+        "{error}"
+    );
     let error = refused(&[0; 64], &description(), None);
-    assert!(matches!(error, PackageError::Head(HeadError::Magic)), "{error}");
+    assert!(
+        matches!(error, PackageError::Head(ReadHeadError::Head(HeadError::Magic))),
+        "{error}"
+    );
 
     let homeless = Description {
         from: None,

@@ -3,7 +3,7 @@ use std::io;
 use millet_protocol::PartitionName;
 
 use super::{DynamicError, FieldError, SignError};
-use crate::read::HeadError;
+use crate::read::ReadHeadError;
 
 /// Why no package is made of a payload.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +24,7 @@ pub enum PackageError {
     Read(#[source] io::Error),
     /// It is not one, or is broken.
     #[error("it is not a payload that Millet reads")]
-    Head(#[from] HeadError),
+    Head(#[from] ReadHeadError),
     /// Its manifest decodes and is no sequence of fields all the same.
     #[error("the payload's manifest cannot be changed")]
     Manifest(#[from] FieldError),

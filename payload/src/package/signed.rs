@@ -12,8 +12,8 @@ use super::signature;
 use super::{Description, PackageError, PayloadKey, PayloadProperties, SignatureKind};
 use crate::format::header::Header;
 use crate::format::manifest::DeltaArchiveManifest;
-use crate::format::{HEADER_SIZE, LONGEST_HEAD, LONGEST_SIGNATURE, metadata_size};
-use crate::read::{Head, HeadError};
+use crate::format::{HEADER_SIZE, LONGEST_HEAD, LONGEST_SIGNATURE};
+use crate::read::{Head, HeadError, ReadHeadError};
 use crate::storage::{COPY_BUFFER, ReadAt, step};
 
 /// Fields of `DeltaArchiveManifest` in AOSP's `update_metadata.proto`.
@@ -46,8 +46,7 @@ impl<'a> NewPayload<'a> {
         description: &Description,
         key: Option<&'a dyn PayloadKey>,
     ) -> Result<Self, PackageError> {
-        let bytes = read_head(from)?;
-        let old = Head::parse(&bytes)?;
+        let (old, bytes) = Head::read(from)?;
         let manifest = &bytes[HEADER_SIZE..];
         let mut fields = Fields::parse(manifest)?;
         // int64: the bits of a negative number, were there one, are those of a u64.
@@ -60,13 +59,13 @@ impl<'a> NewPayload<'a> {
         }
         let dynamic = fields.has(DYNAMIC_PARTITION_METADATA);
         let changed = fields.encode();
-        let decoded = DeltaArchiveManifest::decode(manifest).map_err(HeadError::Manifest)?;
+        let decoded = DeltaArchiveManifest::decode(manifest)
+            .map_err(|error| ReadHeadError::from(HeadError::Manifest(error)))?;
         let signatures_size = decoded.signatures_size();
         if signatures_size > LONGEST_SIGNATURE {
-            return Err(PackageError::Head(HeadError::TooLong {
-                what: "signature",
-                size: signatures_size,
-            }));
+            let what = "signature";
+            let size = signatures_size;
+            return Err(ReadHeadError::from(HeadError::TooLong { what, size }).into());
         }
         let signatures = match key {
             Some(key) => Signatures::New(key),
@@ -245,15 +244,6 @@ fn resigned(manifest: &[u8], signatures: Option<(u64, u64)>) -> Result<Vec<u8>, 
         }
     }
     Ok(fields.encode())
-}
-
-fn read_head(from: &dyn ReadAt) -> Result<Vec<u8>, PackageError> {
-    let mut prefix = [0; HEADER_SIZE];
-    from.read_exact_at(&mut prefix, 0).map_err(PackageError::Read)?;
-    // At most LONGEST_HEAD.
-    let mut head = vec![0; metadata_size(&prefix)? as usize];
-    from.read_exact_at(&mut head, 0).map_err(PackageError::Read)?;
-    Ok(head)
 }
 
 fn digest(hasher: Sha256) -> Sha256Digest {
