@@ -60,8 +60,7 @@ impl Envelope {
                 actual: kind.chars().take(40).collect(),
             });
         }
-        // 4.2.1 `SPEC_VERSION`: a match is an equal major version.
-        if specification.split('.').next() != Some("1") {
+        if !is_read(&specification) {
             return Err(FormError::Specification(specification.chars().take(40).collect()));
         }
         let role: R = serde_json::from_value(signed)?;
@@ -72,6 +71,14 @@ impl Envelope {
         role.check()?;
         Ok(role)
     }
+}
+
+/// 4.2.1 `SPEC_VERSION`: what has the major version 1 is read, whatever follows. `1.0` has two numbers and not the three of
+/// semantic versioning, but the first repositories wrote it, and the reference implementation takes two or three.
+fn is_read(specification: &str) -> bool {
+    let numbers: Vec<&str> = specification.split('.').collect();
+    let is_number = |text: &&str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    matches!(numbers.as_slice(), ["1", _] | ["1", _, _]) && numbers.iter().all(is_number)
 }
 
 /// What goes under the signature: the role's fields with its type and specification.
@@ -215,8 +222,20 @@ mod tests {
         assert!(role(r#""_type":"targets","spec_version":"1.0.31","version":1"#).is_ok());
         let kind = role(r#""_type":"snapshot","spec_version":"1.0.31","version":1"#);
         assert!(matches!(kind, Err(FormError::Type { .. })));
-        let specification = role(r#""_type":"targets","spec_version":"2.0","version":1"#);
-        assert!(matches!(specification, Err(FormError::Specification(_))));
+        for specification in ["1.0", "1.0.0", "1.1.7"] {
+            let head = format!(r#""_type":"targets","spec_version":"{specification}","version":1"#);
+            assert!(role(&head).is_ok(), "{specification}");
+        }
+        for specification in [
+            "2.0", "1", "1.", "1.0.", "1.x", "1.0.31.1", "01.0", "-1.0", "", "10.0",
+        ] {
+            let head = format!(r#""_type":"targets","spec_version":"{specification}","version":1"#);
+            let refused = role(&head);
+            assert!(
+                matches!(refused, Err(FormError::Specification(_))),
+                "{specification}"
+            );
+        }
         let version = role(r#""_type":"targets","spec_version":"1.0.31","version":0"#);
         assert!(matches!(version, Err(FormError::VersionZero)));
     }

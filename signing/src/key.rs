@@ -1,3 +1,6 @@
+#[cfg(feature = "rsa")]
+mod rsa_pss;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -35,7 +38,8 @@ impl fmt::Display for KeyId {
     }
 }
 
-/// A TUF key object (specification, section 4.2.1): ed25519, or ECDSA on P-256 with SHA-256.
+/// A TUF key object (specification, section 4.2.1): ed25519, ECDSA on P-256 with SHA-256, and with the feature `rsa`
+/// RSA-PSS with SHA-256 and a modulus of 2048 to 8192 bits.
 ///
 /// Any other type is read and kept, and verifies nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +64,9 @@ pub(crate) enum Material {
     Ed25519([u8; 32]),
     /// An uncompressed SEC1 point.
     EcdsaP256(Vec<u8>),
+    /// A SubjectPublicKeyInfo in DER.
+    #[cfg(feature = "rsa")]
+    RsaPss(Vec<u8>),
 }
 
 impl PublicKey {
@@ -90,11 +97,14 @@ impl PublicKey {
     }
 
     /// Whether `signature` is this key's over `message`. Ed25519 signatures are 64 bytes and checked strictly (no
-    /// keys of small order, no malleable forms); ECDSA signatures are DER (RFC 3279, section 2.2.3).
+    /// keys of small order, no malleable forms); ECDSA signatures are DER (RFC 3279, section 2.2.3); RSA-PSS signatures
+    /// may have a salt of any length.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match self.material() {
             Some(Material::Ed25519(bytes)) => verify_ed25519(&bytes, message, signature),
             Some(Material::EcdsaP256(point)) => verify_p256(&point, message, signature),
+            #[cfg(feature = "rsa")]
+            Some(Material::RsaPss(der)) => rsa_pss::verify(&der, message, signature),
             None => false,
         }
     }
@@ -106,11 +116,13 @@ impl PublicKey {
                 hex::decode_to_slice(&self.keyval.public, &mut bytes).ok()?;
                 Some(Material::Ed25519(bytes))
             }
-            // The specification names the scheme in both places; securesystemslib writes `ecdsa` as the type.
+            // 4.2.1 has the type `ecdsa`; older writers name the scheme in both places.
             ("ecdsa" | "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") => {
                 let key = p256::ecdsa::VerifyingKey::from_public_key_pem(&self.keyval.public).ok()?;
                 Some(Material::EcdsaP256(key.to_sec1_point(false).as_bytes().to_vec()))
             }
+            #[cfg(feature = "rsa")]
+            ("rsa", "rsassa-pss-sha256") => rsa_pss::der(&self.keyval.public).map(Material::RsaPss),
             _ => None,
         }
     }
@@ -192,11 +204,21 @@ mod tests {
         assert!(!key.verify(b"massage", signature.to_der().as_bytes()));
         assert!(!key.verify(b"message", &signature.to_bytes()));
         assert!(PublicKey::ecdsa_p256("not PEM").is_none());
+        // Others write the scheme's name where the specification has `ecdsa`; it is one key.
+        let named = |keytype: &str| -> PublicKey {
+            let object =
+                json!({"keytype": keytype, "scheme": "ecdsa-sha2-nistp256", "keyval": {"public": pem}});
+            serde_json::from_value(object).unwrap()
+        };
+        assert_eq!(named("ecdsa").material(), key.material());
+        assert!(named("ecdsa").verify(b"message", signature.to_der().as_bytes()));
+        assert!(!named("rsa").is_supported());
     }
 
     #[test]
     fn unknown_types_are_kept_and_verify_nothing() {
-        let object = json!({"keytype": "rsa", "scheme": "rsassa-pss-sha256", "keyval": {"public": "x", "y": 1}, "z": 2});
+        let object =
+            json!({"keytype": "sphincs", "scheme": "shake-128s", "keyval": {"public": "x", "y": 1}, "z": 2});
         let key: PublicKey = serde_json::from_value(object.clone()).unwrap();
         assert!(!key.is_supported());
         assert!(!key.verify(b"", b""));
