@@ -254,6 +254,83 @@ fn inspection_says_where_the_bytes_are() {
     );
 }
 
+/// Zeros with a hash tree and FEC, as other makers leave them to the device.
+#[test]
+fn inspection_names_what_a_device_computes() {
+    // Protocol buffers of update_metadata.proto by hand: a key with wire type 0 or 2, then a number or a length.
+    let number = |field: u8, value: u8| vec![field << 3, value];
+    let bytes = |field: u8, value: &[u8]| [&[field << 3 | 2, value.len() as u8][..], value].concat();
+    let extent = |field, start, count| bytes(field, &[number(1, start), number(2, count)].concat());
+    let partition = |name: &str, verity: &[Vec<u8>]| {
+        let blocks = if verity.is_empty() { 3 } else { 6 };
+        // A block is 32 times 128 bytes: the upper two of three bytes of a varint.
+        let size = [1 << 3, 0x80, 0x80 | ((blocks * 32) & 0x7f), blocks / 4];
+        let zeros = bytes(8, &[number(1, 6), extent(6, 0, 3)].concat());
+        let info = [size.to_vec(), bytes(2, &[7; 32])].concat();
+        let partition = [bytes(1, name.as_bytes()), bytes(7, &info), zeros, verity.concat()].concat();
+        // Field 13 is below 16, so its key is one byte as well; its length has two.
+        let length = [partition.len() as u8 | 0x80, (partition.len() >> 7) as u8];
+        [&[13 << 3 | 2][..], &length, &partition].concat()
+    };
+    let roots = vec![0x80, 0x01, 2];
+    let verity = [
+        extent(10, 0, 3),
+        extent(11, 3, 1),
+        bytes(12, b"sha256"),
+        bytes(13, &[0xab, 0x01]),
+        extent(14, 0, 4),
+        extent(15, 4, 2),
+        roots,
+    ];
+    let payload = |partitions: &[Vec<u8>]| {
+        let manifest = [number(12, 0), partitions.concat()].concat();
+        let header = [
+            b"CrAU".as_slice(),
+            &2_u64.to_be_bytes(),
+            &(manifest.len() as u64).to_be_bytes(),
+            &[0; 4],
+        ];
+        [header.concat(), manifest].concat()
+    };
+    let workshop = Workshop::empty();
+    let both = payload(&[partition("boot", &[]), partition("system", &verity)]);
+    workshop.write("both.payload", &both);
+    workshop.write("boot.payload", &payload(&[partition("boot", &[])]));
+
+    let table = workshop.ok(&["payload", "inspect", "both.payload"]).stdout;
+    let lines: Vec<&str> = table.lines().collect();
+    let line = |start: &str| {
+        *lines
+            .iter()
+            .find(|line| line.trim_start().starts_with(start))
+            .unwrap()
+    };
+    assert!(line("partition").contains("computed by the device"), "{table}");
+    assert!(
+        line("system").contains("sha256 hash tree: 1 block, FEC with 2 roots: 2 blocks"),
+        "{table}"
+    );
+    assert!(!line("boot").contains("hash tree"), "{table}");
+    let table = workshop.ok(&["payload", "inspect", "boot.payload"]).stdout;
+    assert!(!table.contains("computed by the device"), "{table}");
+
+    let json = workshop
+        .ok(&["payload", "inspect", "both.payload", "--json"])
+        .stdout;
+    let inspected: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let [boot, system] = [0, 1].map(|index| &inspected["partitions"][index]);
+    assert!(boot.get("hash_tree").is_none() && boot.get("fec").is_none());
+    let blocks = |start, count| serde_json::json!({"start": start, "count": count});
+    assert_eq!(
+        system["hash_tree"],
+        serde_json::json!({"algorithm": "sha256", "salt": "ab01", "data": blocks(0, 3), "tree": blocks(3, 1)})
+    );
+    assert_eq!(
+        system["fec"],
+        serde_json::json!({"roots": 2, "data": blocks(0, 4), "parity": blocks(4, 2)})
+    );
+}
+
 #[test]
 fn a_full_payload_stands_for_its_images() {
     let workshop = Workshop::empty();

@@ -4,7 +4,7 @@ mod places;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use millet_payload::{Info, Partition};
+use millet_payload::{Extent, HashAlgorithm, HashTree, Info, Partition};
 use millet_protocol::{PartitionName, Sha256Digest};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -49,6 +49,11 @@ struct InspectedPartition {
     old: Option<InspectedImage>,
     new: InspectedImage,
     operations: BTreeMap<&'static str, Count>,
+    /// What the device computes when the operations are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hash_tree: Option<InspectedHashTree>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fec: Option<InspectedFec>,
     #[serde(skip_serializing_if = "Option::is_none", rename = "where")]
     places: Option<Places>,
 }
@@ -57,6 +62,38 @@ struct InspectedPartition {
 struct InspectedImage {
     size: u64,
     sha256: Sha256Digest,
+}
+
+#[derive(Serialize)]
+struct InspectedHashTree {
+    algorithm: &'static str,
+    /// In hexadecimal, as veritysetup takes it.
+    salt: String,
+    data: Blocks,
+    tree: Blocks,
+}
+
+#[derive(Serialize)]
+struct InspectedFec {
+    roots: u8,
+    data: Blocks,
+    parity: Blocks,
+}
+
+/// In blocks of the partition.
+#[derive(Serialize)]
+struct Blocks {
+    start: u64,
+    count: u64,
+}
+
+impl From<Extent> for Blocks {
+    fn from(extent: Extent) -> Self {
+        Self {
+            start: extent.start,
+            count: extent.blocks,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -113,7 +150,25 @@ fn inspect(partition: &Partition, places: Option<&Places>) -> InspectedPartition
         old: partition.old.as_ref().map(image),
         new: image(&partition.new),
         operations,
+        hash_tree: partition.verity.hash_tree.as_ref().map(hash_tree),
+        fec: partition.verity.fec.as_ref().map(|fec| InspectedFec {
+            roots: fec.roots,
+            data: fec.data.into(),
+            parity: fec.parity.into(),
+        }),
         places: places.cloned(),
+    }
+}
+
+fn hash_tree(hash_tree: &HashTree) -> InspectedHashTree {
+    InspectedHashTree {
+        algorithm: match hash_tree.algorithm {
+            HashAlgorithm::Sha1 => "sha1",
+            HashAlgorithm::Sha256 => "sha256",
+        },
+        salt: hash_tree.salt.iter().map(|byte| format!("{byte:02x}")).collect(),
+        data: hash_tree.data.into(),
+        tree: hash_tree.tree.into(),
     }
 }
 
@@ -129,19 +184,29 @@ fn tally(partition: &Partition) -> BTreeMap<&'static str, (u64, u64)> {
 
 fn table(inspected: &Inspected) -> String {
     let mut table = output::columns();
-    table.set_header(["partition", "size", "sha256", "operations"]);
+    let is_computed =
+        |partition: &InspectedPartition| partition.hash_tree.is_some() || partition.fec.is_some();
+    let with_computed = inspected.partitions.iter().any(is_computed);
+    let computed = with_computed.then_some("computed by the device");
+    table.set_header(
+        ["partition", "size", "sha256", "operations"]
+            .into_iter()
+            .chain(computed),
+    );
     for partition in &inspected.partitions {
         let operations = partition
             .operations
             .iter()
             .map(|(name, count)| (*name, (count.count, count.blob_bytes)))
             .collect();
-        table.add_row([
+        let row = [
             partition.name.to_string(),
             output::bytes(partition.new.size),
             partition.new.sha256.to_string(),
             describe_operations(&operations),
-        ]);
+        ];
+        let computed = with_computed.then(|| describe_computed(partition));
+        table.add_row(row.into_iter().chain(computed));
     }
     format!(
         "{} payload of {}; head of {} bytes, SHA-256 {}\n\n{}",
@@ -151,6 +216,25 @@ fn table(inspected: &Inspected) -> String {
         inspected.metadata_sha256,
         output::table(&table)
     ) + &places_table(inspected)
+}
+
+fn describe_computed(partition: &InspectedPartition) -> String {
+    let tree = partition.hash_tree.as_ref().map(|hash_tree| {
+        let blocks = count_blocks(&hash_tree.tree);
+        format!("{} hash tree: {blocks}", hash_tree.algorithm)
+    });
+    let fec = partition.fec.as_ref().map(|fec| {
+        let blocks = count_blocks(&fec.parity);
+        format!("FEC with {} roots: {blocks}", fec.roots)
+    });
+    tree.into_iter().chain(fec).collect::<Vec<_>>().join(", ")
+}
+
+fn count_blocks(blocks: &Blocks) -> String {
+    match blocks.count {
+        1 => "1 block".to_owned(),
+        count => format!("{count} blocks"),
+    }
 }
 
 fn places_table(inspected: &Inspected) -> String {
