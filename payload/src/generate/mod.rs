@@ -1,5 +1,6 @@
 //! Makes payloads from images.
 
+mod alike;
 mod archives;
 mod copies;
 mod diff;

@@ -1,9 +1,10 @@
 //! A partition's two images, read once: what of the new one is already in the old one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use millet_protocol::BLOCK_SIZE;
 
+use super::alike;
 use super::copies::{self, Fate};
 use super::scan::{Scan, scan};
 use super::similar::{Sampler, Similar};
@@ -56,19 +57,23 @@ impl<'a> Pair<'a> {
             }
         };
         let scan = scan(new, done, |_, _| ())?;
-        let old = old.map(|(image, old_scan, similar)| {
-            let mut fates = copies::fates(&old_scan.blocks, &scan.blocks);
-            copies::absorb_islands(&mut fates, ISLAND);
-            let files = paired(files(image, progress), files(new, progress), &fates);
-            Old {
-                image,
-                scan: old_scan,
-                similar,
-                counterparts: counterparts(&files),
-                fates,
-                files,
+        let old = match old {
+            None => None,
+            Some((image, old_scan, similar)) => {
+                let mut fates = copies::fates(&old_scan.blocks, &scan.blocks);
+                copies::absorb_islands(&mut fates, ISLAND);
+                let (old_files, new_files) = (files(image, progress), files(new, progress));
+                let files = paired((image, &old_files), (new, &new_files), &fates)?;
+                Some(Old {
+                    image,
+                    scan: old_scan,
+                    similar,
+                    counterparts: counterparts(&files),
+                    fates,
+                    files,
+                })
             }
-        });
+        };
         Ok(Self { new, scan, old })
     }
 }
@@ -98,36 +103,51 @@ fn files(image: &Image, progress: &dyn Progress) -> Vec<File> {
     }
 }
 
-/// New files with something to send, each with its old file: the one at its path, else one of its name that no path
-/// claims, the nearest in size.
-fn paired(old: Vec<File>, new: Vec<File>, fates: &[Fate]) -> Vec<(File, File)> {
+/// New files with something to send, each with its old file: the one at its path; else, of those whose path is gone, one
+/// of its name, the nearest in size; else the one whose content is most like its own.
+fn paired(
+    (old_image, old): (&Image, &[File]),
+    (new_image, new): (&Image, &[File]),
+    fates: &[Fate],
+) -> Result<Vec<(File, File)>, GenerateError> {
     let by_path: BTreeMap<&str, &File> = old.iter().map(|file| (file.path.as_str(), file)).collect();
-    let paths: std::collections::BTreeSet<&str> = new.iter().map(|file| file.path.as_str()).collect();
+    let paths: BTreeSet<&str> = new.iter().map(|file| file.path.as_str()).collect();
+    let gone = |file: &&File| !paths.contains(file.path.as_str());
+    let gone: Vec<&File> = old.iter().filter(gone).collect();
     let mut by_name: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
-    for file in old.iter().filter(|file| !paths.contains(file.path.as_str())) {
+    for file in &gone {
         by_name.entry(name(file)).or_default().push(file);
     }
-    let counterpart = |file: &File| {
-        let nearest = |named: &Vec<&File>| {
-            named
-                .iter()
-                .copied()
-                .min_by_key(|old| old.size.abs_diff(file.size))
-                .cloned()
+    let named = |file: &File| {
+        let nearest = |named: &Vec<&'_ File>| {
+            let distance = |old: &&File| old.size.abs_diff(file.size);
+            named.iter().copied().min_by_key(distance).cloned()
         };
         match by_path.get(file.path.as_str()) {
             Some(same) => Some((*same).clone()),
             None => by_name.get(name(file)).and_then(nearest),
         }
     };
-    let is_left = |file: &File| {
+    let is_left = |file: &&File| {
         let mut blocks = file.extents.iter().flat_map(|extent| extent.start..extent.end());
         blocks.any(|block| fates.get(block as usize) == Some(&Fate::Left))
     };
-    new.iter()
-        .filter(|file| is_left(file))
-        .filter_map(|file| Some((file.clone(), counterpart(file)?)))
-        .collect()
+    let (mut pairs, mut alone) = (Vec::new(), Vec::new());
+    for file in new.iter().filter(is_left) {
+        match named(file) {
+            Some(old) => pairs.push((file.clone(), old)),
+            None => alone.push(file),
+        }
+    }
+    let most = size(old_image)?.max(size(new_image)?);
+    let alike = alike::alike((old_image, &gone), (new_image, &alone), most)?;
+    for (file, found) in alone.into_iter().zip(alike) {
+        if let Some(old) = found.and_then(|index| gone.get(index)) {
+            pairs.push((file.clone(), (*old).clone()));
+        }
+    }
+    // Of a block in two files the one that was paired more surely decides, and after that the order of paths.
+    Ok(pairs)
 }
 
 fn name(file: &File) -> &str {

@@ -11,7 +11,7 @@ use millet_protocol::BLOCK_SIZE;
 use crate::format::Extent;
 
 /// One window in `1 << LEAST_RARITY_BITS` is remembered at most: 64 in a block.
-const LEAST_RARITY_BITS: u32 = 6;
+pub(super) const LEAST_RARITY_BITS: u32 = 6;
 
 /// A window in more blocks than this says nothing about where the rest of a stretch is.
 const COMMON: usize = 8;
@@ -138,7 +138,7 @@ pub(super) fn windows(votes: &Votes, budget: u64, old_blocks: u64) -> Vec<Extent
 }
 
 /// The windows of 16 bytes that are remembered: where each ends, and its key.
-fn samples(bytes: &[u8], rarity_bits: u32) -> impl Iterator<Item = (usize, u32)> {
+pub(super) fn samples(bytes: &[u8], rarity_bits: u32) -> impl Iterator<Item = (usize, u32)> {
     let mut hash = 0_u64;
     bytes.iter().enumerate().filter_map(move |(at, byte)| {
         // Each step shifts by 4, so a byte is gone from the hash after 16 steps.

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::maker::{find, run};
 use crate::support::*;
-use crate::trees::{CHANGED_ARCHIVE, MOVED, Tree, tree, week};
+use crate::trees::{CHANGED_ARCHIVE, MOVED, Tree, VERSIONED_ARCHIVE, tree, week};
 
 /// How an image is made of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,10 +125,10 @@ fn check(form: Form, seed: u64, weeks: u64) {
                 }
             )
         });
-        assert!(
-            touches(&puffed, extents(CHANGED_ARCHIVE)),
-            "{form:?}: no PUFFDIFF"
-        );
+        for archive in [CHANGED_ARCHIVE, VERSIONED_ARCHIVE[1]] {
+            let is_puffed = touches(&puffed, extents(archive));
+            assert!(is_puffed, "{form:?}: no PUFFDIFF for {archive}");
+        }
     }
     if form.aligns_files() {
         let copied = made_by(&head, |action| matches!(action, Action::Copy { .. }));

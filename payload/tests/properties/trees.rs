@@ -15,6 +15,8 @@ pub type Tree = BTreeMap<String, Vec<u8>>;
 
 /// In every tree; in a week some bytes are put into one of its members.
 pub const CHANGED_ARCHIVE: &str = "app/changed.apk";
+/// In every tree; every member of it changes in a week, and so does its own name.
+pub const VERSIONED_ARCHIVE: [&str; 2] = ["app/editor-1.2.apk", "app/editor-1.3.apk"];
 /// In every tree; whole blocks that do not compress, and another folder after a week.
 pub const MOVED: [&str; 2] = ["data/moved.bin", "lib/there/moved.so"];
 
@@ -41,6 +43,7 @@ pub fn tree(seed: u64) -> Tree {
         tree.insert(format!("app/{index}.apk"), apk(seed, 1 + dice.below(6), None));
     }
     tree.insert(CHANGED_ARCHIVE.to_owned(), apk(seed, 6, None));
+    tree.insert(VERSIONED_ARCHIVE[0].to_owned(), versioned(seed ^ 5, "1.2"));
     tree.insert(MOVED[0].to_owned(), noise(dice.next(), 20 * BLOCK));
     tree
 }
@@ -76,12 +79,13 @@ pub fn week(seed: u64, old: &Tree, week: u64) -> Tree {
     for index in 0..dice.below(3) {
         new.insert(format!("bin/new-{index}"), code(dice.next(), dice.below(40_000)));
     }
-    for path in [CHANGED_ARCHIVE, MOVED[0]] {
+    for path in [CHANGED_ARCHIVE, VERSIONED_ARCHIVE[0], MOVED[0]] {
         new.remove(path);
         new.remove(&format!("moved/{path}"));
     }
     let member = dice.below(6);
     new.insert(CHANGED_ARCHIVE.to_owned(), apk(seed, 6, Some(member)));
+    new.insert(VERSIONED_ARCHIVE[1].to_owned(), versioned(seed ^ 5, "1.3"));
     new.insert(MOVED[1].to_owned(), old[MOVED[0]].clone());
     new
 }
@@ -100,6 +104,17 @@ pub fn apk(seed: u64, members: usize, changed: Option<usize>) -> Vec<u8> {
     }
     entries.push(stored("resources.arsc", &code(dice.next(), 3000)));
     zip(&entries)
+}
+
+/// An archive whose members all begin with its version.
+fn versioned(seed: u64, version: &str) -> Vec<u8> {
+    let mut dice = Dice::new(seed);
+    let mut member = |index: usize| {
+        let mut content = version.repeat(1 + index).into_bytes();
+        content.extend(text(dice.next() | 1, 60_000));
+        deflated(&format!("editor/part-{index}.so"), &content)
+    };
+    zip(&(0..5).map(&mut member).collect::<Vec<_>>())
 }
 
 /// Numbers of which many have a few bytes in common, as instructions have.
