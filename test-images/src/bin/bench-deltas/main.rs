@@ -93,7 +93,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
             rows,
         });
     }
-    let text = report::markdown(&results, &machine::describe()?, &commit()?);
+    let text = report::markdown(&results, &machine::describe()?, &when()?);
     match &arguments.out {
         None => println!("{text}"),
         Some(folder) => {
@@ -108,8 +108,14 @@ fn measure(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-fn commit() -> Result<String> {
-    let finished =
-        run(Command::new("git").args(["rev-parse", "--short", "HEAD"]), false)?.success("git rev-parse")?;
-    Ok(finished.stdout.trim().to_owned())
+/// The day and the commit of the run.
+fn when() -> Result<String> {
+    let date = said(Command::new("date").args(["--utc", "+%F"]))?;
+    let commit = said(Command::new("git").args(["rev-parse", "--short", "HEAD"]))?;
+    Ok(format!("{date} at commit {commit}"))
+}
+
+fn said(command: &mut Command) -> Result<String> {
+    let program = command.get_program().display().to_string();
+    Ok(run(command, false)?.success(&program)?.stdout.trim().to_owned())
 }

@@ -42,7 +42,7 @@ pub fn line(measured: &Measured) -> String {
 }
 
 /// The page with every table, for docs.
-pub fn markdown(results: &[Result], machine: &str, commit: &str) -> String {
+pub fn markdown(results: &[Result], machine: &str, when: &str) -> String {
     let mut page = String::from(
         "# Deltas beside other tools\n\n\
          Every delta was applied by its own tool, and the result had the SHA-256 of the new image, before its size was \
@@ -53,7 +53,7 @@ pub fn markdown(results: &[Result], machine: &str, commit: &str) -> String {
     // Writing to a String does not fail.
     let _ = writeln!(
         page,
-        "\nMeasured at commit {commit} on {machine}, in one run of `cargo bench-deltas`."
+        "\nMeasured on {when}, on {machine}, in one run of `cargo bench-deltas`."
     );
     for result in results {
         let (old, new) = result.sizes;
