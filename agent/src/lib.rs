@@ -20,9 +20,11 @@ pub mod repository;
 pub mod screen;
 pub mod slots;
 pub mod state;
+pub mod updater;
 mod verify;
 mod write;
 
 pub use agent::{Agent, Pass};
 pub use device::{Device, Knowledge};
 pub use error::{Error, HttpError};
+pub use net::Client;

@@ -10,13 +10,14 @@ use millet_protocol::{
     Build, BuildManifest, Channel, DeltaCustom, Model, PayloadKind, RolloutDocument, Sha256Digest, targets,
 };
 use millet_signing::metadata::TargetFile;
-use millet_signing::{Limits, Refresh, Step, TrustError, TrustedSet, effective_now};
+use millet_signing::{Refresh, Step, TrustError, TrustedSet, effective_now};
 use serde::de::DeserializeOwned;
 
 use crate::edge::Edge;
 use crate::error::Error;
-use crate::net::{Client, Fetched};
+use crate::net::Client;
 use crate::state::{LastLook, StateDirectory};
+use crate::updater::Updater;
 
 /// Bytes of a manifest or rollout. Larger ones are refused before they are fetched.
 const LARGEST_DOCUMENT: u64 = 1 << 20;
@@ -93,9 +94,10 @@ impl Repository {
         let last = self.state.last_look()?;
         let (mut refresh, floor) = self.start()?;
         let mut etag = last.etag.clone();
-        let outcome = self.drive(&mut refresh, &mut etag).await;
-        if keep == Keep::Yes && (outcome.is_ok() || self.knows_no_less(&refresh)?) {
-            self.state.save_metadata(&refresh.files())?;
+        let updater = self.updater();
+        let outcome = updater.drive(&mut refresh, &mut etag).await;
+        if keep == Keep::Yes {
+            updater.keep(&refresh)?;
         }
         outcome?;
         let verified = refresh.finish().map_err(self.trust())?;
@@ -136,10 +138,20 @@ impl Repository {
         }
     }
 
+    /// The part that is the same for every TUF repository.
+    pub fn updater(&self) -> Updater {
+        Updater {
+            metadata: format!("{}/metadata", self.address),
+            targets: format!("{}/targets", self.address),
+            client: self.client.clone(),
+            cache: self.state.metadata(),
+        }
+    }
+
     /// A target's address and length.
     pub fn payload<'a>(&self, set: &'a TrustedSet, path: &str) -> Option<(String, &'a TargetFile)> {
         let file = set.target(path)?;
-        Some((self.target_url(path, &file.sha256()?), file))
+        Some((self.updater().target_url(set, path, file)?, file))
     }
 
     /// Every signed manifest of the model, newest first.
@@ -184,51 +196,13 @@ impl Repository {
         let kept = self.state.kept()?;
         let floor = kept.time.unwrap_or(Timestamp::UNIX_EPOCH);
         let (now, _) = effective_now(self.edge.now(), floor);
-        let cached = self.state.metadata()?;
         let roles = [
             targets::builds_role(&self.model),
             targets::deltas_role(&self.model),
             targets::rollouts_role(&self.model),
         ];
-        let start = |root: &[u8]| Refresh::start(root, cached.clone(), &roles, Limits::default(), now);
-        // A cached root that does not parse any more is as good as lost; the one in the image still leads to it.
-        if let Some(refresh) = cached.get("root.json").and_then(|root| start(root).ok()) {
-            return Ok((refresh, floor));
-        }
-        let root = std::fs::read(&self.first_root).map_err(Error::file("read", &self.first_root))?;
-        Ok((start(&root).map_err(self.trust())?, floor))
-    }
-
-    /// After an error, what was verified up to there bounds the next refresh from below, unless the cache bounds it better:
-    /// whoever breaks a refresh off must not make the device forget the newest timestamp that it has seen.
-    fn knows_no_less(&self, refresh: &Refresh) -> Result<bool, Error> {
-        let (cached, files) = (self.state.metadata()?, refresh.files());
-        let keeps = |name: &str| files.contains_key(name) || !cached.contains_key(name);
-        Ok(keeps("timestamp.json") && keeps("snapshot.json"))
-    }
-
-    async fn drive(&self, refresh: &mut Refresh, etag: &mut Option<String>) -> Result<(), Error> {
-        while let Step::Fetch {
-            name,
-            max_length,
-            may_be_unchanged,
-            ..
-        } = refresh.next()
-        {
-            let url = format!("{}/metadata/{name}", self.address);
-            let condition = if may_be_unchanged { etag.clone() } else { None };
-            match self.client.get(&url, max_length, condition.as_deref()).await? {
-                Fetched::File { bytes, etag: tag } => {
-                    refresh.supply(Some(bytes)).map_err(self.trust())?;
-                    if name == "timestamp.json" {
-                        *etag = tag;
-                    }
-                }
-                Fetched::NotModified => refresh.supply_unchanged().map_err(self.trust())?,
-                Fetched::NotFound => refresh.supply(None).map_err(self.trust())?,
-            }
-        }
-        Ok(())
+        let refresh = self.updater().start(Some(&self.first_root), &roles, now)?;
+        Ok((refresh, floor))
     }
 
     async fn read(
@@ -321,7 +295,7 @@ impl Repository {
         let bytes = match cached {
             Some(bytes) => bytes,
             None => {
-                let bytes = self.fetch(path, file, &sha256).await?;
+                let bytes = self.updater().fetch(set, path, file).await?;
                 if keep == Keep::Yes {
                     self.state.save_document(&name, &bytes)?;
                 }
@@ -336,21 +310,6 @@ impl Repository {
         Ok(Some((value, sha256)))
     }
 
-    async fn fetch(&self, path: &str, file: &TargetFile, sha256: &Sha256Digest) -> Result<Vec<u8>, Error> {
-        let url = self.target_url(path, sha256);
-        match self.client.get(&url, file.length, None).await? {
-            Fetched::File { bytes, .. } if file.matches(&bytes) => Ok(bytes),
-            Fetched::File { .. } => Err(Error::Document {
-                path: path.to_owned(),
-                what: "target",
-                source: "its bytes are not those that signed metadata names".into(),
-            }),
-            Fetched::NotModified | Fetched::NotFound => Err(Error::Missing {
-                what: format!("{url}, which its metadata lists"),
-            }),
-        }
-    }
-
     fn delta(&self, set: &TrustedSet, from: &Build, to: &Build) -> Option<Payload> {
         let path = targets::delta_payload(&self.model, from, to);
         let custom: DeltaCustom = serde_json::from_value(set.target(&path)?.custom.clone()?).ok()?;
@@ -362,17 +321,7 @@ impl Repository {
         })
     }
 
-    /// Consistent snapshots: a target's file name begins with its hash (TUF 1.0.33, section 6.2).
-    fn target_url(&self, path: &str, sha256: &Sha256Digest) -> String {
-        let (folder, file) = path.rsplit_once('/').unwrap_or(("", path));
-        format!("{}/targets/{folder}/{sha256}.{file}", self.address)
-    }
-
     fn trust(&self) -> impl Fn(TrustError) -> Error {
-        let repository = self.address.clone();
-        move |source| Error::Trust {
-            repository: repository.clone(),
-            source,
-        }
+        self.updater().trust()
     }
 }

@@ -1,5 +1,6 @@
 //! The agent's own folder: every file is replaced whole or not at all, and only one agent works in it.
 
+mod metadata;
 mod remembered;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -10,13 +11,13 @@ use std::thread;
 use std::time::Duration;
 
 use millet_machine::Journal;
-use millet_signing::Files;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::edge::Edge;
 use crate::error::Error;
 
+pub use metadata::MetadataFolder;
 pub use remembered::{Kept, LastLook, Phase};
 
 /// The folder. Reading needs no lock; whoever changes anything holds a [`Lock`].
@@ -132,39 +133,9 @@ impl StateDirectory {
         self.write_json("look.json", look)
     }
 
-    /// The metadata of the last refresh.
-    pub fn metadata(&self) -> Result<Files, Error> {
-        let folder = self.path.join("metadata");
-        let mut files = Files::new();
-        for name in names(&folder)?.into_iter().filter(|name| name.ends_with(".json")) {
-            let path = folder.join(&name);
-            files.insert(name, fs::read(&path).map_err(Error::file("read", &path))?);
-        }
-        Ok(files)
-    }
-
-    /// Keeps these metadata files and no others; the root is written last, so that a loss of power never pairs a new root
-    /// with a timestamp that its rotation meant to delete.
-    pub fn save_metadata(&self, files: &Files) -> Result<(), Error> {
-        const ROOT: &str = "root.json";
-        let folder = self.path.join("metadata");
-        fs::create_dir_all(&folder).map_err(Error::file("make the folder", &folder))?;
-        let kept = self.metadata()?;
-        let changed = |name: &str, bytes: &[u8]| kept.get(name).is_none_or(|kept| kept != bytes);
-        for (name, bytes) in files
-            .iter()
-            .filter(|(name, bytes)| *name != ROOT && changed(name, bytes))
-        {
-            replace(&folder.join(name), bytes, 0o644)?;
-        }
-        for name in kept.keys().filter(|name| !files.contains_key(*name)) {
-            let path = folder.join(name);
-            fs::remove_file(&path).map_err(Error::file("remove", &path))?;
-        }
-        match files.get(ROOT) {
-            Some(bytes) if changed(ROOT, bytes) => replace(&folder.join(ROOT), bytes, 0o644),
-            _ => Ok(()),
-        }
+    /// The metadata of the last refresh, in a folder of its own.
+    pub fn metadata(&self) -> MetadataFolder {
+        MetadataFolder::new(&self.path.join("metadata"))
     }
 
     /// A document that was kept under its hash.
@@ -357,28 +328,6 @@ mod tests {
         };
         state.save_journal(&newer).unwrap();
         assert!(state.journal().is_err());
-    }
-
-    #[test]
-    fn metadata_is_replaced_as_a_whole() {
-        let folder = tempfile::tempdir().unwrap();
-        let state = StateDirectory::open(folder.path()).unwrap();
-        let files = |names: &[(&str, &str)]| -> Files {
-            names
-                .iter()
-                .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
-                .collect()
-        };
-        let first = files(&[
-            ("root.json", "1"),
-            ("timestamp.json", "1"),
-            ("builds.cube.json", "1"),
-        ]);
-        state.save_metadata(&first).unwrap();
-        assert_eq!(state.metadata().unwrap(), first);
-        let second = files(&[("root.json", "1"), ("timestamp.json", "2")]);
-        state.save_metadata(&second).unwrap();
-        assert_eq!(state.metadata().unwrap(), second);
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub use instant::effective_now;
 pub use key::{KeyId, PublicKey};
 pub use pattern::path_matches;
 pub use refresh::{Files, Refresh, Step, Verified};
-pub use role_name::file_name;
+pub use role_name::{file_name, file_stem};
 pub use signer::{Ed25519Key, SignError, Signer, sign};
 pub use trusted::{Changed, Limits, Search, TrustedSet};
 pub use verify::{Authority, verify, verify_first_root, verify_next_root};

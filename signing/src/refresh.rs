@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
@@ -195,6 +195,12 @@ impl Refresh {
     /// order a loss of power cannot pair a new root with a timestamp that its rotation meant to delete (5.3.11).
     pub fn files(&self) -> Files {
         let mut files = self.files.clone();
+        // A delegated role that nobody wanted this time is still the current one as long as it is listed; when it is
+        // wanted again it is verified again.
+        let listed: BTreeSet<String> = (self.set.snapshot().into_iter())
+            .flat_map(|snapshot| snapshot.meta.keys())
+            .filter_map(|name| name.strip_suffix(".json").map(file_name))
+            .collect();
         let chain_ended = !matches!(self.state, State::Root);
         for (name, bytes) in &self.cached {
             let kept = match name.as_str() {
@@ -202,7 +208,7 @@ impl Refresh {
                 // Once the chain has ended, they are among the files if they are still good. Until then they stay: a
                 // bad root that somebody offers must not take the bounds away that they set.
                 "timestamp.json" | "snapshot.json" => !chain_ended && !self.set.online_keys_rotated(),
-                _ => !matches!(self.state, State::Done),
+                _ => !matches!(self.state, State::Done) || listed.contains(name),
             };
             if kept {
                 files.entry(name.clone()).or_insert_with(|| bytes.clone());

@@ -6,12 +6,26 @@ pub(crate) const TOP_LEVEL: [&str; 4] = ["root", "timestamp", "snapshot", "targe
 /// Longest name of a delegated role as a file name, in bytes: with version and `.json` it fits every file system.
 const LONGEST: usize = 200;
 
-/// The file name of a role's metadata, `<role>.json`, safe whatever the role is called: all but letters, digits and
-/// `. _ - ~` is percent-encoded (RFC 3986, section 2.1), as the reference implementation does.
+/// The file name of a role's metadata, `<role>.json`, safe whatever the role is called.
 pub fn file_name(role: &str) -> String {
-    let mut name = encode(role);
+    let mut name = file_stem(role);
     name.push_str(".json");
     name
+}
+
+/// A name as part of a file name: all but letters, digits and `. _ - ~` is percent-encoded (RFC 3986, section 2.1), as the
+/// reference implementation does. What comes out may still be `.` or `..`, and too long for a file system.
+pub fn file_stem(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"._-~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            out.push_str(&hex::encode_upper([byte]));
+        }
+    }
+    out
 }
 
 /// The file name under which a consistent snapshot holds it, `<version>.<role>.json`.
@@ -21,24 +35,11 @@ pub(crate) fn versioned(version: u64, role: &str) -> String {
 
 /// Refuses names of delegated roles that would pass for a top-level role or not fit into a file name.
 pub(crate) fn check_delegated(role: &str) -> Result<(), FormError> {
-    let long = encode(role).len() > LONGEST;
+    let long = file_stem(role).len() > LONGEST;
     if role.is_empty() || long || TOP_LEVEL.contains(&role) {
         return Err(FormError::RoleName(role.chars().take(80).collect()));
     }
     Ok(())
-}
-
-fn encode(role: &str) -> String {
-    let mut out = String::with_capacity(role.len());
-    for byte in role.bytes() {
-        if byte.is_ascii_alphanumeric() || b"._-~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            out.push('%');
-            out.push_str(&hex::encode_upper([byte]));
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::error::HttpError;
 const FIRST: Duration = Duration::from_millis(500);
 
 /// Tries without any progress before giving up.
-const TRIES: u32 = 6;
+pub const TRIES: u32 = 6;
 
 /// A server that asks for more patience than this ends the pass.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -18,13 +18,14 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// Waits between tries: longer every time, with jitter, as long as the server asks, and not for ever.
 pub struct Backoff<'a> {
     edge: &'a dyn Edge,
+    most: u32,
     tries: u32,
 }
 
 impl<'a> Backoff<'a> {
-    /// No try yet.
-    pub fn new(edge: &'a dyn Edge) -> Self {
-        Self { edge, tries: 0 }
+    /// No try yet, of at most so many without progress.
+    pub fn new(edge: &'a dyn Edge, most: u32) -> Self {
+        Self { edge, most, tries: 0 }
     }
 
     /// Something came: patience begins anew.
@@ -35,7 +36,7 @@ impl<'a> Backoff<'a> {
     /// Waits for the next try; returns the error when there shall be none.
     pub async fn wait(&mut self, failed: Failed) -> Result<(), HttpError> {
         self.tries = self.tries.saturating_add(1);
-        if !may_pass(&failed.error) || self.tries >= TRIES {
+        if !may_pass(&failed.error) || self.tries >= self.most {
             return Err(failed.error);
         }
         let asked = failed.retry_after.map(|asked| delay(asked, self.edge.now()));
@@ -118,7 +119,7 @@ mod tests {
             draw,
             waits: Mutex::default(),
         };
-        let mut backoff = Backoff::new(&recorder);
+        let mut backoff = Backoff::new(&recorder, TRIES);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let ended = failures
             .into_iter()

@@ -35,6 +35,7 @@ const LONGEST_PROBLEM: u64 = 4096;
 pub struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     edge: Arc<dyn Edge>,
+    tries: u32,
 }
 
 /// The answer to a conditional request.
@@ -67,12 +68,22 @@ impl Client {
         let pool = Pool::builder(TokioExecutor::new())
             .http1_max_buf_size(BUFFER)
             .build(connector);
-        Self { pool, edge }
+        Self {
+            pool,
+            edge,
+            tries: backoff::TRIES,
+        }
+    }
+
+    /// The same client, which gives up where another would wait and try again: for somebody who looks on.
+    #[must_use]
+    pub fn impatient(self) -> Self {
+        Self { tries: 1, ..self }
     }
 
     /// Gets a small file, trying again when the network fails; `etag` makes the request conditional.
     pub async fn get(&self, url: &str, max_length: u64, etag: Option<&str>) -> Result<Fetched, Error> {
-        let mut backoff = Backoff::new(&*self.edge);
+        let mut backoff = self.backoff();
         loop {
             match self.get_once(url, max_length, etag).await {
                 Ok(fetched) => return Ok(fetched),
@@ -161,7 +172,7 @@ impl Client {
 
     /// For callers that try again by themselves.
     pub fn backoff(&self) -> Backoff<'_> {
-        Backoff::new(&*self.edge)
+        Backoff::new(&*self.edge, self.tries)
     }
 }
 

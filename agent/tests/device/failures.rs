@@ -208,16 +208,16 @@ fn whoever_breaks_a_refresh_off_makes_the_device_forget_nothing() {
     for broken in ["2.root.json", "timestamp.json"] {
         let bench = Bench::new();
         bench.pass().unwrap();
-        let known = bench.device().state.metadata().unwrap();
+        let known = bench.device().state.metadata().load().unwrap();
         bench.server.fault(broken, 1000, Kind::Status(503, None));
         bench.pass().unwrap_err();
-        assert_eq!(bench.device().state.metadata().unwrap(), known);
+        assert_eq!(bench.device().state.metadata().load().unwrap(), known);
         bench.server.heal();
         bench
             .server
             .put(&format!("/repo/metadata/{broken}"), b"{}".to_vec());
         bench.pass().unwrap_err();
-        assert_eq!(bench.device().state.metadata().unwrap(), known);
+        assert_eq!(bench.device().state.metadata().load().unwrap(), known);
     }
 }
 
