@@ -19,6 +19,12 @@ pub struct Cost {
 
 /// Waits for a process and says what it cost.
 pub fn wait(child: &mut Child) -> Result<Cost> {
+    let cost = wait_at_most(child, Duration::MAX)?;
+    cost.context("a process outlived all patience")
+}
+
+/// Waits for a process and says what it cost; `None` when it took longer than `patience` and was killed.
+pub fn wait_at_most(child: &mut Child, patience: Duration) -> Result<Option<Cost>> {
     let started = now();
     let mut cpu = Duration::ZERO;
     let mut peak_rss = 0;
@@ -29,14 +35,19 @@ pub fn wait(child: &mut Child) -> Result<Cost> {
         if let Some(status) = child.try_wait().context("cannot wait for a process")? {
             break status;
         }
+        if now() - started > patience {
+            child.kill().context("cannot kill a process")?;
+            child.wait().context("cannot wait for a process")?;
+            return Ok(None);
+        }
         std::thread::sleep(Duration::from_millis(5));
     };
-    Ok(Cost {
+    Ok(Some(Cost {
         status,
         cpu,
         wall: now() - started,
         peak_rss,
-    })
+    }))
 }
 
 /// The clock that durations are measured with.

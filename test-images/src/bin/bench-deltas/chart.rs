@@ -1,7 +1,8 @@
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::methods::Method;
-use crate::report::Result;
+use crate::report::{Result, given_up};
 
 const LEFT: u32 = 150;
 const BAR: u32 = 18;
@@ -12,7 +13,7 @@ const UNIT: f64 = 170.0;
 const LONGEST: f64 = 3.0;
 
 /// Horizontal bars: bytes of each method's delta beside the reference's, pair by pair.
-pub fn svg(results: &[Result]) -> String {
+pub fn svg(results: &[Result], patience: Duration) -> String {
     let mut bars = String::new();
     let mut y = 40;
     for result in results {
@@ -28,8 +29,13 @@ pub fn svg(results: &[Result]) -> String {
         );
         y += 8;
         for (method, measured) in &result.rows {
-            let ratio = measured.bytes as f64 / reference.bytes as f64;
-            let length = ratio.min(LONGEST) * UNIT;
+            let (length, figure) = match measured {
+                Some(measured) => {
+                    let ratio = measured.bytes as f64 / reference.bytes as f64;
+                    (ratio.min(LONGEST) * UNIT, format!("{ratio:.2}"))
+                }
+                None => (0.0, given_up(patience)),
+            };
             let colour = if *method == Method::Millet {
                 "#d2691e"
             } else {
@@ -38,7 +44,7 @@ pub fn svg(results: &[Result]) -> String {
             let middle = y + 13;
             let _ = writeln!(
                 bars,
-                r#"<text x="{}" y="{middle}" text-anchor="end">{}</text><rect x="{LEFT}" y="{y}" width="{length:.0}" height="{}" fill="{colour}"/><text x="{:.0}" y="{middle}">{ratio:.2}</text>"#,
+                r#"<text x="{}" y="{middle}" text-anchor="end">{}</text><rect x="{LEFT}" y="{y}" width="{length:.0}" height="{}" fill="{colour}"/><text x="{:.0}" y="{middle}">{figure}</text>"#,
                 LEFT - 8,
                 method.name(),
                 BAR - 3,

@@ -9,12 +9,13 @@ mod report;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use millet_test_images::fleet::{Programs, drop_separator, run};
 
-use crate::methods::{Measured, Method};
+use crate::methods::Method;
 use crate::pairs::{NAMES, Pair};
 
 /// Measures deltas of real weekly builds beside bsdiff, xdelta3, zstd and HDiffPatch: bytes, processor time, memory.
@@ -36,6 +37,9 @@ struct Arguments {
     /// Only these methods
     #[arg(long, value_enum, value_delimiter = ',')]
     methods: Vec<Method>,
+    /// Minutes after which a tool that is not done is given up
+    #[arg(long, value_name = "MINUTES", default_value_t = 30)]
+    patience: u32,
     /// Receives deltas.md and deltas.svg; without it the table goes to stdout
     #[arg(long)]
     out: Option<PathBuf>,
@@ -59,7 +63,10 @@ fn measure(arguments: &Arguments) -> Result<()> {
     for method in &methods {
         method.is_there(&arguments.python)?;
     }
+    // Before anything is built: what is measured is this commit, whatever happens to the checkout meanwhile.
+    let when = when()?;
     let programs = Programs::build()?;
+    let patience = Duration::from_secs(60) * arguments.patience;
     let pairs: Vec<Pair> = pairs::all(&arguments.debian, &arguments.wheels)
         .into_iter()
         .filter(|pair| arguments.only.is_empty() || arguments.only.iter().any(|name| name == pair.name))
@@ -76,11 +83,16 @@ fn measure(arguments: &Arguments) -> Result<()> {
     let mut results = Vec::new();
     for pair in &pairs {
         let limits = machine::limits(pair, scratch.path())?;
-        let mut rows: Vec<(Method, Measured)> = Vec::new();
+        let mut rows = Vec::new();
         for method in &methods {
             eprintln!("{} by {} …", pair.name, method.name());
-            let measured = method.measure(pair, &programs, &arguments.python, scratch.path())?;
-            eprintln!("{}", report::line(&measured));
+            let measured = method.measure(pair, &programs, &arguments.python, scratch.path(), patience)?;
+            eprintln!(
+                "  {}",
+                measured
+                    .as_ref()
+                    .map_or_else(|| report::given_up(patience), report::line)
+            );
             rows.push((*method, measured));
         }
         results.push(report::Result {
@@ -93,12 +105,15 @@ fn measure(arguments: &Arguments) -> Result<()> {
             rows,
         });
     }
-    let text = report::markdown(&results, &machine::describe()?, &when()?);
+    let text = report::markdown(&results, &machine::describe()?, &when, patience);
     match &arguments.out {
         None => println!("{text}"),
         Some(folder) => {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-            for (name, text) in [("deltas.md", text), ("deltas.svg", chart::svg(&results))] {
+            for (name, text) in [
+                ("deltas.md", text),
+                ("deltas.svg", chart::svg(&results, patience)),
+            ] {
                 let path = folder.join(name);
                 fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
                 eprintln!("{}", path.display());

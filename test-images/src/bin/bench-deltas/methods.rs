@@ -1,6 +1,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
@@ -123,19 +124,25 @@ impl Method {
             .with_context(|| format!("{} is not there: {remedy}", self.name()))
     }
 
-    /// Makes the delta, applies it, and compares the result with the image before any figure is believed.
+    /// Makes the delta, applies it, and compares the result with the image before any figure is believed. `None` when
+    /// one of the two took longer than `patience`.
     pub fn measure(
         self,
         pair: &Pair,
         programs: &Programs,
         python: &Path,
         scratch: &Path,
-    ) -> Result<Measured> {
+        patience: Duration,
+    ) -> Result<Option<Measured>> {
         let folder = tempfile::tempdir_in(scratch)?;
         let (patch, out) = (folder.path().join("patch"), folder.path().join("out.img"));
         let (make, apply) = self.command_lines(pair, programs, python, folder.path(), &patch, &out)?;
-        let made = cost(make)?;
-        let applied = cost(apply)?;
+        let Some(made) = cost(make, patience)? else {
+            return Ok(None);
+        };
+        let Some(applied) = cost(apply, patience)? else {
+            return Ok(None);
+        };
         let out = match self {
             Self::Millet => folder.path().join(format!("{}.img", pair.partition)),
             _ => out,
@@ -146,11 +153,11 @@ impl Method {
             self.name(),
             pair.name
         );
-        Ok(Measured {
+        Ok(Some(Measured {
             bytes: fs::metadata(&patch)?.len(),
             made,
             applied,
-        })
+        }))
     }
 
     fn command_lines(
@@ -245,7 +252,7 @@ fn alone(image: &Path, folder: &Path) -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-fn cost(mut command: Command) -> Result<Cost> {
+fn cost(mut command: Command, patience: Duration) -> Result<Option<Cost>> {
     let program = command.get_program().display().to_string();
     let mut child = command
         .stdin(Stdio::null())
@@ -255,9 +262,11 @@ fn cost(mut command: Command) -> Result<Cost> {
         .with_context(|| format!("cannot run {program}"))?;
     let talk = child.stderr.take();
     let listener = std::thread::spawn(move || talk.map(std::io::read_to_string));
-    let cost = measure::wait(&mut child)?;
+    let cost = measure::wait_at_most(&mut child, patience)?;
     let talk = listener.join().ok().flatten().transpose()?.unwrap_or_default();
-    if !cost.status.success() {
+    if let Some(cost) = cost
+        && !cost.status.success()
+    {
         bail!("{program} ended with {}\n{talk}", cost.status);
     }
     Ok(cost)

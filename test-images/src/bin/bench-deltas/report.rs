@@ -1,4 +1,5 @@
 use std::fmt::Write;
+use std::time::Duration;
 
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
@@ -15,8 +16,8 @@ pub struct Result {
     pub sizes: (u64, u64),
     /// What no applier can undercut.
     pub limits: Limits,
-    /// What each method needed.
-    pub rows: Vec<(Method, Measured)>,
+    /// What each method needed; `None` for one that was given up.
+    pub rows: Vec<(Method, Option<Measured>)>,
 }
 
 impl Result {
@@ -25,14 +26,14 @@ impl Result {
         self.rows
             .iter()
             .find(|(method, _)| *method == Method::REFERENCE)
-            .map(|(_, measured)| measured)
+            .and_then(|(_, measured)| measured.as_ref())
     }
 }
 
 /// One method's figures on one line.
 pub fn line(measured: &Measured) -> String {
     format!(
-        "  {} bytes; made in {} CPU s, {} MiB; applied in {} CPU s, {} MiB",
+        "{} bytes; made in {} CPU s, {} MiB; applied in {} CPU s, {} MiB",
         grouped(measured.bytes),
         seconds(measured.made.cpu),
         mebibytes(measured.made.peak_rss),
@@ -41,8 +42,13 @@ pub fn line(measured: &Measured) -> String {
     )
 }
 
+/// What stands where a method has no figures.
+pub fn given_up(patience: Duration) -> String {
+    format!("not done after {} min", patience.as_secs() / 60)
+}
+
 /// The page with every table, for docs.
-pub fn markdown(results: &[Result], machine: &str, when: &str) -> String {
+pub fn markdown(results: &[Result], machine: &str, when: &str, patience: Duration) -> String {
     let mut page = String::from(
         "# Deltas beside other tools\n\n\
          Every delta was applied by its own tool, and the result had the SHA-256 of the new image, before its size was \
@@ -64,7 +70,7 @@ pub fn markdown(results: &[Result], machine: &str, when: &str) -> String {
             sentence(result.pair.is),
             grouped(old),
             grouped(new),
-            table(result)
+            table(result, patience)
         );
         let Limits { read, write, hash } = result.limits;
         let _ = writeln!(
@@ -74,7 +80,7 @@ pub fn markdown(results: &[Result], machine: &str, when: &str) -> String {
             seconds(write),
             seconds(hash)
         );
-        if let Some((_, ours)) = result.rows.iter().find(|(method, _)| *method == Method::Millet) {
+        if let Some((_, Some(ours))) = result.rows.iter().find(|(method, _)| *method == Method::Millet) {
             let _ = writeln!(
                 page,
                 "Millet applies in {} s: {:.2} times the slowest of the three.",
@@ -95,7 +101,7 @@ pub fn markdown(results: &[Result], machine: &str, when: &str) -> String {
     page
 }
 
-fn table(result: &Result) -> Table {
+fn table(result: &Result, patience: Duration) -> Table {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header([
         "method",
@@ -111,6 +117,10 @@ fn table(result: &Result) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     for (method, measured) in &result.rows {
+        let Some(measured) = measured else {
+            table.add_row([method.name().to_owned(), given_up(patience)]);
+            continue;
+        };
         let ratio = |of: fn(&Measured) -> f64| {
             let reference = result.reference().map(of);
             reference.map_or_else(String::new, |reference| {
@@ -131,7 +141,7 @@ fn table(result: &Result) -> Table {
     table
 }
 
-fn seconds(duration: std::time::Duration) -> String {
+fn seconds(duration: Duration) -> String {
     format!("{:.1}", duration.as_secs_f64())
 }
 
