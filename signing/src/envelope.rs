@@ -1,6 +1,6 @@
 //! The form that all metadata has (specification, section 4.2.1): `{"signed": ROLE, "signatures": [...]}`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -14,12 +14,16 @@ use crate::metadata::Role;
 /// The specification that Millet writes.
 const SPEC_VERSION: &str = "1.0.33";
 
+/// Signatures in one file: far more than people hold keys for one role. Checking one costs a hash over the whole file, and
+/// whoever bends a file can add as many as fit into it.
+const MOST_SIGNATURES: usize = 128;
+
 /// A parsed file whose signatures nobody has checked yet.
 pub(crate) struct Envelope {
     signed: Value,
     /// The canonical form of exactly what stood under `signed`, unknown fields included.
     pub message: Vec<u8>,
-    pub signatures: Vec<(KeyId, Vec<u8>)>,
+    pub signatures: BTreeMap<KeyId, Vec<u8>>,
 }
 
 impl Envelope {
@@ -28,14 +32,20 @@ impl Envelope {
         let Strict(value) = serde_json::from_slice(bytes)?;
         let Outer { signed, signatures } = serde_json::from_value(value)?;
         let message = canonical::to_vec(&signed)?;
-        let mut seen = BTreeSet::new();
-        let mut decoded = Vec::with_capacity(signatures.len());
+        if signatures.len() > MOST_SIGNATURES {
+            return Err(FormError::TooMany {
+                what: "signatures".to_owned(),
+                count: signatures.len(),
+                limit: MOST_SIGNATURES,
+            });
+        }
+        let mut decoded = BTreeMap::new();
         for Signature { keyid, sig } in signatures {
-            if !seen.insert(keyid.clone()) {
+            if decoded.contains_key(&keyid) {
                 return Err(FormError::Twice(format!("the signature of {}", keyid.short())));
             }
             // What is not hexadecimal is a signature that does not hold, and does not spoil the others.
-            decoded.push((keyid, hex::decode(sig).unwrap_or_default()));
+            decoded.insert(keyid, hex::decode(sig).unwrap_or_default());
         }
         Ok(Self {
             signed,

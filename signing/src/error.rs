@@ -89,6 +89,17 @@ pub enum TrustError {
         /// The instant it was judged at.
         now: Timestamp,
     },
+    /// The clock is so far past the newest root that nothing signed can be valid for it.
+    #[error(
+        "it is {now}, more than a year after the newest root expired ({expires}), and so beyond everything that is signed: \
+         the clock is wrong, or nobody has signed this repository since"
+    )]
+    BeyondEveryExpiry {
+        /// When the newest root expired.
+        expires: Timestamp,
+        /// The instant it was judged at.
+        now: Timestamp,
+    },
     /// The snapshot does not list a role that is delegated to.
     #[error("the snapshot metadata does not list {role}")]
     NotListed {
@@ -142,6 +153,19 @@ pub enum FormError {
     /// Versions begin at 1.
     #[error("its version is 0")]
     VersionZero,
+    /// A file is listed by a version that no file can have.
+    #[error("it lists version 0 of {0}")]
+    ListedZero(String),
+    /// More signatures or keys than anybody needs: each costs the time to check it.
+    #[error("it has {count} {what}, more than the {limit} that are accepted")]
+    TooMany {
+        /// Signatures, or keys of a role.
+        what: String,
+        /// How many there are.
+        count: usize,
+        /// How many are accepted.
+        limit: usize,
+    },
     /// Nothing would be needed to sign for that role.
     #[error("it lets {role} be signed by {keys} keys with a threshold of {threshold}")]
     Threshold {

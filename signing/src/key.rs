@@ -100,13 +100,8 @@ impl PublicKey {
     /// keys of small order, no malleable forms); ECDSA signatures are DER (RFC 3279, section 2.2.3); RSA-PSS signatures
     /// may have a salt of any length.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        match self.material() {
-            Some(Material::Ed25519(bytes)) => verify_ed25519(&bytes, message, signature),
-            Some(Material::EcdsaP256(point)) => verify_p256(&point, message, signature),
-            #[cfg(feature = "rsa")]
-            Some(Material::RsaPss(der)) => rsa_pss::verify(&der, message, signature),
-            None => false,
-        }
+        self.material()
+            .is_some_and(|material| material.verify(message, signature))
     }
 
     pub(crate) fn material(&self) -> Option<Material> {
@@ -136,6 +131,18 @@ impl PublicKey {
                 other: BTreeMap::new(),
             },
             other: BTreeMap::new(),
+        }
+    }
+}
+
+impl Material {
+    /// Whether `signature` is this key's over `message`, see [`PublicKey::verify`].
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match self {
+            Self::Ed25519(bytes) => verify_ed25519(bytes, message, signature),
+            Self::EcdsaP256(point) => verify_p256(point, message, signature),
+            #[cfg(feature = "rsa")]
+            Self::RsaPss(der) => rsa_pss::verify(der, message, signature),
         }
     }
 }

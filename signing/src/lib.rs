@@ -11,6 +11,7 @@ mod envelope;
 mod error;
 mod instant;
 mod key;
+mod limits;
 pub mod metadata;
 mod pattern;
 mod refresh;
@@ -19,15 +20,20 @@ mod signer;
 mod trusted;
 mod verify;
 
+// The crate's own tests and those in `tests/` make their repositories with one maker.
 #[cfg(test)]
-mod repository;
+extern crate self as millet_signing;
+#[cfg(test)]
+#[path = "../tests/maker/mod.rs"]
+mod maker;
 
 pub use error::{FormError, TrustError};
 pub use instant::effective_now;
 pub use key::{KeyId, PublicKey};
+pub use limits::Limits;
 pub use pattern::path_matches;
 pub use refresh::{Files, Refresh, Step, Verified};
 pub use role_name::{file_name, file_stem};
 pub use signer::{Ed25519Key, SignError, Signer, sign};
-pub use trusted::{Changed, Limits, Search, TrustedSet};
+pub use trusted::{Changed, Search, TrustedSet};
 pub use verify::{Authority, verify, verify_first_root, verify_next_root};

@@ -159,7 +159,7 @@ impl Role for Snapshot {
         }
         self.meta
             .iter()
-            .try_for_each(|(name, file)| check_hashes(name, file.hashes.as_ref()))
+            .try_for_each(|(name, file)| check_listed(name, file))
     }
 }
 
@@ -222,7 +222,7 @@ impl Role for Timestamp {
     fn check(&self) -> Result<(), FormError> {
         // 4.6: it must include a description of snapshot.json only.
         match (self.snapshot(), self.meta.len()) {
-            (Some(file), 1) => check_hashes(SNAPSHOT_FILE, file.hashes.as_ref()),
+            (Some(file), 1) => check_listed(SNAPSHOT_FILE, file),
             _ => Err(FormError::TimestampMeta),
         }
     }
@@ -230,11 +230,25 @@ impl Role for Timestamp {
 
 const SNAPSHOT_FILE: &str = "snapshot.json";
 
-fn check_hashes(name: &str, hashes: Option<&BTreeMap<String, String>>) -> Result<(), FormError> {
-    match hashes {
-        Some(hashes) if hashes.is_empty() => Err(FormError::NoHash(name.chars().take(80).collect())),
-        _ => Ok(()),
+/// 4.4 `VERSION` and `HASHES`: greater than 0, and one or more where there are any.
+fn check_listed(name: &str, file: &MetaFile) -> Result<(), FormError> {
+    if file.version == 0 {
+        return Err(FormError::ListedZero(shown(name)));
     }
+    file.hashes
+        .as_ref()
+        .map_or(Ok(()), |hashes| check_hashes(name, hashes))
+}
+
+fn check_hashes(name: &str, hashes: &BTreeMap<String, String>) -> Result<(), FormError> {
+    if hashes.is_empty() {
+        return Err(FormError::NoHash(shown(name)));
+    }
+    Ok(())
+}
+
+fn shown(name: &str) -> String {
+    name.chars().take(80).collect()
 }
 
 /// The first listed hash that the bytes do not have; functions that we do not know count as not had, so that a file

@@ -3,8 +3,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use crate::error::TrustError;
+use crate::limits::Limits;
 use crate::role_name::{file_name, versioned};
-use crate::trusted::{Changed, Limits, Search, TrustedSet};
+use crate::trusted::{Changed, Search, TrustedSet};
 
 /// Metadata files by the name under which a client keeps them: `root.json`, `timestamp.json`, `builds.rubik.json`, …
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -42,7 +43,7 @@ pub struct Verified {
 /// while let Step::Fetch { name, .. } = refresh.next() { refresh.supply(get(name)?)? }
 /// let verified = refresh.finish()?;
 /// ```
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Refresh {
     set: TrustedSet,
     limits: Limits,
@@ -54,7 +55,7 @@ pub struct Refresh {
     state: State,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     Root,
     Timestamp,
@@ -256,9 +257,11 @@ impl Refresh {
         while let Some((role, parent)) = self.missing_role() {
             self.set.listed(&role)?;
             let name = file_name(&role);
-            match self.cached.get(&name) {
-                Some(bytes) if self.set.update_delegated(&role, &parent, bytes).is_ok() => {
-                    self.files.insert(name, bytes.clone());
+            // It may be there already, for another role that delegates to it too.
+            let known = self.files.get(&name).or_else(|| self.cached.get(&name));
+            match known.cloned() {
+                Some(bytes) if self.set.update_delegated(&role, &parent, &bytes).is_ok() => {
+                    self.files.insert(name, bytes);
                 }
                 _ => {
                     self.state = State::Role { role, parent };

@@ -1,41 +1,20 @@
+mod checks;
+mod search;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+use self::checks::{
+    check_expiry, check_length, check_listed, check_rollback, check_root_expiry, check_successor,
+    check_version,
+};
 use crate::error::TrustError;
-use crate::metadata::{self, MetaFile, Role, Root, Snapshot, TargetFile, Targets, differing_hash};
+use crate::limits::Limits;
+use crate::metadata::{self, MetaFile, Role, Root, Snapshot, Targets};
 use crate::verify::{verify, verify_first_root, verify_next_root};
 
-/// How much of each kind is taken from a repository.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a root file (W in 5.3.3).
-    pub root: u64,
-    /// Bytes of the timestamp (X in 5.4.1).
-    pub timestamp: u64,
-    /// Bytes of the snapshot (Y in 5.5.1).
-    pub snapshot: u64,
-    /// Bytes of a targets role (Z in 5.6.1).
-    pub targets: u64,
-    /// Roots that are followed in one refresh (Y in 5.3.3).
-    pub rotations: u32,
-    /// Roles that are visited in search of one target (5.6.7.1).
-    pub visited: usize,
-}
-
-impl Default for Limits {
-    /// The reference implementation's (python-tuf, `tuf/ngclient/config.py`).
-    fn default() -> Self {
-        Self {
-            root: 512_000,
-            timestamp: 16_384,
-            snapshot: 2_000_000,
-            targets: 5_000_000,
-            rotations: 256,
-            visited: 32,
-        }
-    }
-}
+pub use search::Search;
 
 /// Whether a timestamp said something new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,31 +25,10 @@ pub enum Changed {
     Same,
 }
 
-/// What a search for a target path came to.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Search<'a> {
-    /// A role names it.
-    Found {
-        /// The role.
-        role: &'a str,
-        /// The file.
-        file: &'a TargetFile,
-    },
-    /// No role that is trusted with the path names it.
-    Missing,
-    /// The answer lies behind a role that is not loaded.
-    Needs {
-        /// The role.
-        role: String,
-        /// The role that delegates to it.
-        parent: String,
-    },
-}
-
 /// Metadata that has passed every check, taken in the order of the client's workflow (specification, 5.2 to 5.6).
 ///
-/// It does no I/O and knows one instant, the update's fixed start time (5.1).
-#[derive(Debug)]
+/// It does no I/O and knows one instant, the update's fixed start time (5.1). What is refused changes nothing.
+#[derive(Debug, Clone)]
 pub struct TrustedSet {
     now: Timestamp,
     limits: Limits,
@@ -84,9 +42,10 @@ pub struct TrustedSet {
     roles: BTreeMap<String, Loaded>,
 }
 
-#[derive(Debug)]
+/// A targets role, and whose keys for it have signed it.
+#[derive(Debug, Clone)]
 struct Loaded {
-    parent: String,
+    parents: BTreeSet<String>,
     targets: Targets,
 }
 
@@ -129,7 +88,7 @@ impl TrustedSet {
     /// Ends the root chain: the last root must be valid now.
     pub fn end_root_chain(&mut self) -> Result<(), TrustError> {
         // 5.3.10: freeze attack.
-        self.check_expiry("root", &self.root)?;
+        check_root_expiry(&self.root, self.now)?;
         self.chain_ended = true;
         Ok(())
     }
@@ -156,7 +115,7 @@ impl TrustedSet {
 
     /// Takes the timestamp (5.4).
     pub fn update_timestamp(&mut self, bytes: &[u8]) -> Result<Changed, TrustError> {
-        self.check_chain_ended("timestamp")?;
+        self.check_timestamp_is_due()?;
         // 5.4.1 and 5.4.2: bounded length, arbitrary software attack.
         let new: metadata::Timestamp = self.top_level("timestamp", bytes, self.limits.timestamp)?;
         if let Some(known) = &self.known_timestamp {
@@ -172,19 +131,19 @@ impl TrustedSet {
             check_rollback("snapshot", snapshot(known), snapshot(&new))?;
         }
         // 5.4.4: freeze attack.
-        self.check_expiry("timestamp", &new)?;
+        check_expiry("timestamp", &new, self.now)?;
         self.timestamp = Some(new);
         Ok(Changed::New)
     }
 
     /// Takes the recalled timestamp as the current one: the repository has said that it did not change.
     pub fn keep_timestamp(&mut self) -> Result<(), TrustError> {
-        self.check_chain_ended("timestamp")?;
+        self.check_timestamp_is_due()?;
         let known = self.known_timestamp.clone();
         let known =
             known.ok_or_else(|| order("timestamp", "no earlier one is known that could be unchanged"))?;
         // 5.4.4: freeze attack.
-        self.check_expiry("timestamp", &known)?;
+        check_expiry("timestamp", &known, self.now)?;
         self.timestamp = Some(known);
         Ok(())
     }
@@ -192,27 +151,20 @@ impl TrustedSet {
     /// Takes the snapshot (5.5).
     pub fn update_snapshot(&mut self, bytes: &[u8]) -> Result<(), TrustError> {
         let listed = self.listed_snapshot()?;
+        if self.snapshot.is_some() {
+            return Err(order("snapshot", "one was taken already"));
+        }
         // 5.5.1 and 5.5.2: length and hashes of the timestamp, before anything is parsed.
         check_listed("snapshot", listed, bytes, self.limits.snapshot)?;
         // 5.5.3: arbitrary software attack.
         let new: Snapshot = self.top_level("snapshot", bytes, self.limits.snapshot)?;
         // 5.5.4: the timestamp's version.
         check_version("snapshot", listed.version, new.version)?;
-        // 5.5.5: rollback of any role; none may vanish.
-        for (name, known) in self.known_snapshot.iter().flat_map(|known| &known.meta) {
-            let role = name.strip_suffix(".json").unwrap_or(name);
-            match new.meta.get(name) {
-                Some(file) => check_rollback(role, known.version, file.version)?,
-                None => {
-                    return Err(TrustError::Vanished {
-                        role: role.to_owned(),
-                        trusted: known.version,
-                    });
-                }
-            }
+        if let Some(known) = &self.known_snapshot {
+            check_successor(known, &new)?;
         }
         // 5.5.6: freeze attack.
-        self.check_expiry("snapshot", &new)?;
+        check_expiry("snapshot", &new, self.now)?;
         self.snapshot = Some(new);
         Ok(())
     }
@@ -222,7 +174,8 @@ impl TrustedSet {
         self.update_delegated("targets", "root", bytes)
     }
 
-    /// Takes a role that `parent` delegates to (5.6, applied to delegated roles as 5.6.7 asks).
+    /// Takes a role that `parent` delegates to (5.6, applied to delegated roles as 5.6.7 asks). Where several roles delegate
+    /// to it, it is taken once for each, and has to be the same every time.
     pub fn update_delegated(&mut self, role: &str, parent: &str, bytes: &[u8]) -> Result<(), TrustError> {
         let listed = self.listed(role)?;
         let authority = match parent {
@@ -240,13 +193,26 @@ impl TrustedSet {
         // 5.6.4: the snapshot's version.
         check_version(role, listed.version, new.version)?;
         // 5.6.5: freeze attack.
-        self.check_expiry(role, &new)?;
-        let loaded = Loaded {
-            parent: parent.to_owned(),
-            targets: new,
-        };
-        self.roles.insert(role.to_owned(), loaded);
-        Ok(())
+        check_expiry(role, &new, self.now)?;
+        match self.roles.get_mut(role) {
+            // Without a hash in the snapshot, two files of one version could be signed by the keys of two parents.
+            Some(loaded) if loaded.targets != new => {
+                Err(order(role, "another file of that version was taken"))
+            }
+            Some(loaded) => {
+                loaded.parents.insert(parent.to_owned());
+                Ok(())
+            }
+            None => {
+                let parents = BTreeSet::from([parent.to_owned()]);
+                let loaded = Loaded {
+                    parents,
+                    targets: new,
+                };
+                self.roles.insert(role.to_owned(), loaded);
+                Ok(())
+            }
+        }
     }
 
     /// The instant that expiries are judged by.
@@ -295,75 +261,6 @@ impl TrustedSet {
         listed.ok_or_else(|| order("snapshot", "the timestamp comes first"))
     }
 
-    /// The loaded role, `targets` before all others, that delegates to `role`.
-    pub fn parent_of(&self, role: &str) -> Option<&str> {
-        let delegates = |loaded: &Loaded| loaded.targets.authority(role).is_some();
-        let mut parents = self
-            .roles
-            .iter()
-            .filter(|(_, loaded)| delegates(loaded))
-            .map(|(name, _)| name.as_str());
-        let first = parents.next()?;
-        Some(if first == "targets" {
-            first
-        } else {
-            parents.find(|name| *name == "targets").unwrap_or(first)
-        })
-    }
-
-    /// The file of a target path, when the loaded roles say without doubt which it is.
-    pub fn target(&self, path: &str) -> Option<&TargetFile> {
-        match self.search(path) {
-            Search::Found { file, .. } => Some(file),
-            Search::Missing | Search::Needs { .. } => None,
-        }
-    }
-
-    /// Searches for a target path in pre-order, depth first (5.6.7).
-    pub fn search(&self, path: &str) -> Search<'_> {
-        let mut visited = BTreeSet::new();
-        let mut to_visit = vec![("targets", "root")];
-        while let Some((role, parent)) = to_visit.pop() {
-            // 5.6.7.1: each role once, and no more roles than the limit.
-            if visited.contains(role) {
-                continue;
-            }
-            if visited.len() >= self.limits.visited {
-                return Search::Missing;
-            }
-            visited.insert(role);
-            // A role is loaded for one parent's keys: another parent's need not be the same.
-            let Some((name, loaded)) = self
-                .roles
-                .get_key_value(role)
-                .filter(|(_, loaded)| loaded.parent == parent)
-            else {
-                return Search::Needs {
-                    role: role.to_owned(),
-                    parent: parent.to_owned(),
-                };
-            };
-            if let Some(file) = loaded.targets.targets.get(path) {
-                return Search::Found { role: name, file };
-            }
-            // 5.6.7.2: in order of appearance; a terminating delegation ends the search, found or not.
-            let mut children = Vec::new();
-            for delegation in loaded
-                .targets
-                .delegated_roles()
-                .filter(|delegation| delegation.covers(path))
-            {
-                children.push((delegation.name.as_str(), name.as_str()));
-                if delegation.terminating {
-                    to_visit.clear();
-                    break;
-                }
-            }
-            to_visit.extend(children.into_iter().rev());
-        }
-        Search::Missing
-    }
-
     fn top_level<R: Role>(&self, role: &str, bytes: &[u8], limit: u64) -> Result<R, TrustError> {
         check_length(role, bytes, limit)?;
         let authority = self
@@ -388,6 +285,14 @@ impl TrustedSet {
         Ok(())
     }
 
+    fn check_timestamp_is_due(&self) -> Result<(), TrustError> {
+        self.check_chain_ended("timestamp")?;
+        match self.timestamp {
+            Some(_) => Err(order("timestamp", "one was taken already")),
+            None => Ok(()),
+        }
+    }
+
     fn check_chain_ended(&self, role: &str) -> Result<(), TrustError> {
         if self.chain_ended {
             Ok(())
@@ -395,75 +300,6 @@ impl TrustedSet {
             Err(order(role, "the root chain ends first"))
         }
     }
-
-    fn check_expiry<R: Role>(&self, role: &str, metadata: &R) -> Result<(), TrustError> {
-        if metadata.expires() <= self.now {
-            return Err(TrustError::Expired {
-                role: role.to_owned(),
-                expires: metadata.expires(),
-                now: self.now,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// Length and hashes that the role above names, both optional (4.4), within the limit.
-fn check_listed(role: &str, listed: &MetaFile, bytes: &[u8], limit: u64) -> Result<(), TrustError> {
-    check_length(role, bytes, limit)?;
-    let actual = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    if let Some(expected) = listed.length.filter(|expected| *expected != actual) {
-        return Err(TrustError::Length {
-            role: role.to_owned(),
-            expected,
-            actual,
-        });
-    }
-    if let Some(algorithm) = listed
-        .hashes
-        .as_ref()
-        .and_then(|hashes| differing_hash(hashes, bytes))
-    {
-        return Err(TrustError::Hash {
-            role: role.to_owned(),
-            algorithm: algorithm.to_owned(),
-        });
-    }
-    Ok(())
-}
-
-fn check_length(role: &str, bytes: &[u8], limit: u64) -> Result<(), TrustError> {
-    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    if length > limit {
-        return Err(TrustError::TooLong {
-            role: role.to_owned(),
-            length,
-            limit,
-        });
-    }
-    Ok(())
-}
-
-fn check_version(role: &str, expected: u64, actual: u64) -> Result<(), TrustError> {
-    if expected != actual {
-        return Err(TrustError::Version {
-            role: role.to_owned(),
-            expected,
-            actual,
-        });
-    }
-    Ok(())
-}
-
-fn check_rollback(role: &str, trusted: u64, offered: u64) -> Result<(), TrustError> {
-    if offered < trusted {
-        return Err(TrustError::Rollback {
-            role: role.to_owned(),
-            trusted,
-            offered,
-        });
-    }
-    Ok(())
 }
 
 fn order(role: &str, reason: &'static str) -> TrustError {

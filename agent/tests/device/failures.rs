@@ -235,6 +235,23 @@ fn a_clock_that_went_back_counts_as_standing_at_the_last_signature() {
 }
 
 #[test]
+fn a_clock_beyond_every_expiry_refuses_and_says_why() {
+    let mut bench = Bench::new();
+    bench.pass().unwrap();
+    bench.release(2);
+    let years = SignedDuration::from_hours(24 * 365 * 12);
+    bench.edge.advance(years);
+    let said = bench.pass().unwrap_err().chain();
+    assert!(
+        said.contains("2038-") && said.contains("the clock is wrong"),
+        "{said}"
+    );
+    // Put right, it goes on as if nothing had been.
+    bench.edge.advance(-years);
+    assert_eq!(bench.pass().unwrap(), Pass::Rebooting);
+}
+
+#[test]
 fn a_sick_build_is_left() {
     let mut bench = Bench::new();
     bench.repository.build(&bench.server, 2, sick(2, BLOCKS), |_| ());

@@ -118,6 +118,9 @@ pub(super) fn role_keys(role: &str, keys: &[PublicKey], threshold: u64) -> Resul
     })
 }
 
+/// Keys of one role, for the same reason as signatures in one file: a role that delegates chooses how many are checked.
+const MOST_KEYS: usize = 128;
+
 /// Form only: a threshold that cannot be reached is a role that nobody can sign, and harms nobody.
 pub(super) fn check_keyids(role: &str, keyids: &[KeyId], threshold: u64) -> Result<(), FormError> {
     if threshold == 0 {
@@ -125,6 +128,13 @@ pub(super) fn check_keyids(role: &str, keyids: &[KeyId], threshold: u64) -> Resu
             role: role.to_owned(),
             keys: keyids.len(),
             threshold,
+        });
+    }
+    if keyids.len() > MOST_KEYS {
+        return Err(FormError::TooMany {
+            what: format!("keys of {role}"),
+            count: keyids.len(),
+            limit: MOST_KEYS,
         });
     }
     let mut seen = BTreeSet::new();

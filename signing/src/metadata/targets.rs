@@ -239,7 +239,7 @@ impl Role for Targets {
 
     fn check(&self) -> Result<(), FormError> {
         for (path, file) in &self.targets {
-            check_hashes(path, Some(&file.hashes))?;
+            check_hashes(path, &file.hashes)?;
         }
         let mut names = BTreeSet::new();
         for role in self.delegated_roles() {

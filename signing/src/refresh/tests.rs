@@ -1,7 +1,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::repository::{Repository, TARGET, after, key, now};
+use crate::maker::{Repository, TARGET, after, key, now};
 use crate::{PublicKey, Signer};
 
 const ROLES: [&str; 3] = ["builds.rubik", "deltas.rubik", "rollouts.rubik"];

@@ -1,10 +1,9 @@
 use jiff::SignedDuration;
-use proptest::prelude::*;
 
 use super::*;
 use crate::Files;
+use crate::maker::{Repository, TARGET, after, key, now, signers};
 use crate::metadata::TargetFile;
-use crate::repository::{Repository, TARGET, after, key, now, signers};
 use crate::sign;
 
 fn error(repository: &Repository, cached: Files) -> TrustError {
@@ -302,29 +301,4 @@ fn a_circle_of_delegations_ends_and_the_number_of_visits_is_bounded() {
         refresh.supply(repository.published.get(&name).cloned()).unwrap();
     }
     assert_eq!(refresh.set().search(TARGET), Search::Missing);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
-
-    #[test]
-    fn a_flipped_byte_in_any_file_never_yields_other_content(
-        file in any::<prop::sample::Index>(),
-        at in any::<prop::sample::Index>(),
-        flip in 1..=255_u8,
-    ) {
-        let mut repository = Repository::new();
-        let whole = repository.refresh(Files::new(), &["builds.rubik"]).unwrap();
-        let names: Vec<String> = repository.published.keys().cloned().collect();
-        let bytes = repository.published.get_mut(&names[file.index(names.len())]).unwrap();
-        let index = at.index(bytes.len());
-        bytes[index] ^= flip;
-        if let Ok(verified) = repository.refresh(Files::new(), &["builds.rubik"]) {
-            prop_assert_eq!(verified.set.delegated("builds.rubik"), whole.set.delegated("builds.rubik"));
-            prop_assert_eq!(verified.set.targets(), whole.set.targets());
-            prop_assert_eq!(verified.set.snapshot(), whole.set.snapshot());
-            prop_assert_eq!(verified.set.timestamp(), whole.set.timestamp());
-            prop_assert_eq!(verified.set.root(), whole.set.root());
-        }
-    }
 }
