@@ -74,7 +74,7 @@ pub async fn read(client: &Client, part: &Part) -> Result<Vec<u8>, Error> {
             Ok(mut body) => loop {
                 match body.next().await {
                     Ok(Some(piece)) => {
-                        backoff.progress();
+                        backoff.progress(piece.len() as u64);
                         bytes.extend_from_slice(&piece);
                     }
                     Ok(None) => break None,
@@ -106,8 +106,8 @@ async fn send(
         loop {
             match body.next().await {
                 Ok(Some(piece)) => {
-                    backoff.progress();
                     let length = piece.len() as u64;
+                    backoff.progress(length);
                     part.offset = part.offset.saturating_add(length);
                     part.length = part.length.saturating_sub(length);
                     if sender.send(Ok(piece)).await.is_err() {

@@ -195,6 +195,14 @@ pub enum HttpError {
     /// Nothing came for too long.
     #[error("nothing came for {} seconds", .0.as_secs())]
     TimedOut(Duration),
+    /// Bytes came, but too few.
+    #[error("only {bytes} bytes came in {} seconds", .time.as_secs())]
+    TooSlow {
+        /// Bytes that came.
+        bytes: u64,
+        /// The time they took.
+        time: Duration,
+    },
     /// An answer that is neither success nor expected.
     #[error("the server answered {status}{}", detail.as_ref().map_or_else(String::new, |detail| format!(": {detail}")))]
     Status {

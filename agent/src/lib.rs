@@ -27,4 +27,4 @@ mod write;
 pub use agent::{Agent, Pass};
 pub use device::{Device, Knowledge};
 pub use error::{Error, HttpError};
-pub use net::Client;
+pub use net::{Client, Pace};

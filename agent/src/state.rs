@@ -361,8 +361,9 @@ mod tests {
         }
     }
 
+    /// Red without `.mode(mode)` in `replace`.
     #[test]
-    fn secrets_are_made_once_and_are_nobody_elses() {
+    fn l18_secrets_are_made_once_and_are_nobody_elses() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(folder.path()).unwrap();
         assert_eq!(state.secret("seed", &Fixed).unwrap(), [7; 32]);

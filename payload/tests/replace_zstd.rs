@@ -105,8 +105,9 @@ fn what_zstd_made_is_decoded() {
     }
 }
 
+/// Red without the cap of `ZstdFrames` in `apply/zstd.rs`.
 #[test]
-fn a_window_above_the_cap_is_refused() {
+fn l28_a_window_above_the_cap_is_refused() {
     assert_eq!(ZSTD_WINDOW, 8 << 20);
     let content = [7; BLOCK];
     assert_eq!(replace(&frame(WINDOW, &[MIB_8], &content), 1).unwrap(), content);
@@ -186,8 +187,9 @@ fn frames_without_content_are_passed_over() {
     }
 }
 
+/// Red without `read as u64 <= writer.left()` in `apply/replace.rs`.
 #[test]
-fn a_bomb_ends_where_its_destination_does() {
+fn l28_a_bomb_ends_where_its_destination_does() {
     // Blocks of one repeated byte (RFC 8878, 3.1.1.2.2) that would make 128 KiB each, a thousand of them.
     let rle = |last: u32| ((128_u32 << 10) << 3 | 1 << 1 | last).to_le_bytes();
     let mut bomb = 0xfd2f_b528_u32.to_le_bytes().to_vec();

@@ -20,22 +20,36 @@ pub struct Backoff<'a> {
     edge: &'a dyn Edge,
     most: u32,
     tries: u32,
+    /// Bytes since the last failure, and how many of them are progress.
+    got: u64,
+    enough: u64,
 }
 
 impl<'a> Backoff<'a> {
-    /// No try yet, of at most so many without progress.
-    pub fn new(edge: &'a dyn Edge, most: u32) -> Self {
-        Self { edge, most, tries: 0 }
+    /// No try yet, of at most `most` without progress. Progress is `enough` bytes in one try: who sends one byte and
+    /// breaks off, again and again, must not be asked for ever.
+    pub fn new(edge: &'a dyn Edge, most: u32, enough: u64) -> Self {
+        Self {
+            edge,
+            most,
+            tries: 0,
+            got: 0,
+            enough,
+        }
     }
 
-    /// Something came: patience begins anew.
-    pub fn progress(&mut self) {
-        self.tries = 0;
+    /// So many bytes came; when they are enough, patience begins anew.
+    pub fn progress(&mut self, bytes: u64) {
+        self.got = self.got.saturating_add(bytes);
+        if self.got >= self.enough {
+            self.tries = 0;
+        }
     }
 
     /// Waits for the next try; returns the error when there shall be none.
     pub async fn wait(&mut self, failed: Failed) -> Result<(), HttpError> {
         self.tries = self.tries.saturating_add(1);
+        self.got = 0;
         if !may_pass(&failed.error) || self.tries >= self.most {
             return Err(failed.error);
         }
@@ -60,7 +74,10 @@ impl<'a> Backoff<'a> {
 
 fn may_pass(error: &HttpError) -> bool {
     match error {
-        HttpError::Connection(_) | HttpError::TimedOut(_) | HttpError::Truncated { .. } => true,
+        HttpError::Connection(_)
+        | HttpError::TimedOut(_)
+        | HttpError::TooSlow { .. }
+        | HttpError::Truncated { .. } => true,
         // RFC 9110: request timeout, too many requests, and the server's own faults.
         HttpError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
         HttpError::Address | HttpError::Busy(_) | HttpError::TooLong(_) | HttpError::Range(_) => false,
@@ -83,6 +100,8 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
+
+    const ENOUGH: u64 = 1000;
 
     /// Draws one byte for ever and writes down how long it was asked to wait.
     struct Recorder {
@@ -119,7 +138,7 @@ mod tests {
             draw,
             waits: Mutex::default(),
         };
-        let mut backoff = Backoff::new(&recorder, TRIES);
+        let mut backoff = Backoff::new(&recorder, TRIES, ENOUGH);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let ended = failures
             .into_iter()
@@ -152,6 +171,26 @@ mod tests {
         let (waits, ended) = run(0, [status(503, Some(late))]);
         assert!(waits.is_empty());
         assert!(matches!(ended, Some(HttpError::Busy(asked)) if asked == Duration::from_secs(3600)));
+    }
+
+    #[test]
+    fn patience_begins_anew_when_enough_came_and_not_before() {
+        let tries = |bytes| {
+            let recorder = Recorder {
+                draw: 0,
+                waits: Mutex::default(),
+            };
+            let mut backoff = Backoff::new(&recorder, TRIES, ENOUGH);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let mut tries = 0;
+            while tries < 100 && runtime.block_on(backoff.wait(status(503, None))).is_ok() {
+                tries += 1;
+                backoff.progress(bytes);
+            }
+            tries
+        };
+        assert_eq!(tries(ENOUGH), 100);
+        assert_eq!(tries(ENOUGH - 1), TRIES - 1);
     }
 
     #[test]

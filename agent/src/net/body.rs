@@ -1,22 +1,24 @@
-use http_body_util::BodyExt;
 use hyper::body::{Body as _, Bytes, Incoming};
 
-use super::{Failed, SILENCE};
+use super::pace::Meter;
+use super::{Failed, Pace};
 use crate::error::HttpError;
 
 /// Part of a file on its way: so many bytes, in pieces.
 #[derive(Debug)]
 pub struct Body {
     incoming: Incoming,
+    meter: Meter,
     skip: u64,
     left: u64,
     length: u64,
 }
 
 impl Body {
-    pub(super) fn new(incoming: Incoming, skip: u64, length: u64) -> Self {
+    pub(super) fn new(incoming: Incoming, pace: Pace, skip: u64, length: u64) -> Self {
         Self {
             incoming,
+            meter: Meter::new(pace),
             skip,
             left: length,
             length,
@@ -26,7 +28,7 @@ impl Body {
     /// The next piece; none when all bytes came.
     pub async fn next(&mut self) -> Result<Option<Bytes>, HttpError> {
         while self.left > 0 {
-            let Some(mut piece) = frame(&mut self.incoming).await? else {
+            let Some(mut piece) = self.meter.next(&mut self.incoming).await? else {
                 return Err(HttpError::Truncated {
                     got: self.length - self.left,
                     expected: self.length,
@@ -46,35 +48,24 @@ impl Body {
 }
 
 /// All of a small body; refused as soon as it is known to be longer than `max_length`.
-pub(super) async fn read_whole(mut incoming: Incoming, max_length: u64) -> Result<Vec<u8>, Failed> {
+pub(super) async fn read_whole(
+    mut incoming: Incoming,
+    pace: Pace,
+    max_length: u64,
+) -> Result<Vec<u8>, Failed> {
     let expected = incoming.size_hint().exact();
     if expected.is_some_and(|length| length > max_length) {
         return Err(HttpError::TooLong(max_length).into());
     }
+    let mut meter = Meter::new(pace);
     let mut bytes = Vec::new();
-    while let Some(piece) = frame(&mut incoming).await? {
+    while let Some(piece) = meter.next(&mut incoming).await? {
         bytes.extend_from_slice(&piece);
         if bytes.len() as u64 > max_length {
             return Err(HttpError::TooLong(max_length).into());
         }
     }
     Ok(bytes)
-}
-
-async fn frame(incoming: &mut Incoming) -> Result<Option<Bytes>, HttpError> {
-    loop {
-        let next = tokio::time::timeout(SILENCE, incoming.frame());
-        match next.await {
-            Ok(Some(Ok(frame))) => {
-                if let Ok(data) = frame.into_data() {
-                    return Ok(Some(data));
-                }
-            }
-            Ok(Some(Err(error))) => return Err(HttpError::Connection(error.into())),
-            Ok(None) => return Ok(None),
-            Err(_) => return Err(HttpError::TimedOut(SILENCE)),
-        }
-    }
 }
 
 /// The smaller of a length and a count.

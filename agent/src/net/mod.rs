@@ -2,6 +2,7 @@
 
 mod backoff;
 mod body;
+mod pace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +21,7 @@ use crate::error::{Error, HttpError};
 
 pub use backoff::Backoff;
 pub use body::Body;
-
-/// How long a server may be silent, before its answer and within it.
-const SILENCE: Duration = Duration::from_secs(30);
+pub use pace::Pace;
 
 /// Bytes that wait in a connection: what bounds the size of one piece of a body.
 const BUFFER: usize = 64 * 1024;
@@ -36,6 +35,7 @@ pub struct Client {
     pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     edge: Arc<dyn Edge>,
     tries: u32,
+    pace: Pace,
 }
 
 /// The answer to a conditional request.
@@ -57,9 +57,10 @@ pub enum Fetched {
 impl Client {
     /// A client that waits and draws with `edge`.
     pub fn new(edge: Arc<dyn Edge>) -> Self {
+        let pace = Pace::default();
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
-        connector.set_connect_timeout(Some(SILENCE));
+        connector.set_connect_timeout(Some(pace.silence));
         let connector = HttpsConnectorBuilder::new()
             .with_webpki_roots()
             .https_or_http()
@@ -72,6 +73,7 @@ impl Client {
             pool,
             edge,
             tries: backoff::TRIES,
+            pace,
         }
     }
 
@@ -79,6 +81,12 @@ impl Client {
     #[must_use]
     pub fn impatient(self) -> Self {
         Self { tries: 1, ..self }
+    }
+
+    /// The same client, which lets servers be as slow as `pace` says.
+    #[must_use]
+    pub fn with_pace(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Gets a small file, trying again when the network fails; `etag` makes the request conditional.
@@ -104,14 +112,14 @@ impl Client {
                 let header = response.headers().get(CONTENT_RANGE);
                 let given = header.and_then(|value| value.to_str().ok()).unwrap_or_default();
                 if given.starts_with(&format!("bytes {offset}-{last}/")) {
-                    Ok(Body::new(response.into_body(), 0, length))
+                    Ok(Body::new(response.into_body(), self.pace, 0, length))
                 } else {
                     Err(HttpError::Range(given.chars().take(80).collect()).into())
                 }
             }
             // A server without ranges sends everything: what comes before is passed over.
-            StatusCode::OK => Ok(Body::new(response.into_body(), offset, length)),
-            _ => Err(refusal(response).await),
+            StatusCode::OK => Ok(Body::new(response.into_body(), self.pace, offset, length)),
+            _ => Err(refusal(response, self.pace).await),
         }
     }
 
@@ -125,7 +133,7 @@ impl Client {
         if response.status().is_success() {
             return Ok(());
         }
-        Err(error("post to", url)(refusal(response).await.error))
+        Err(error("post to", url)(refusal(response, self.pace).await.error))
     }
 
     async fn get_once(&self, url: &str, max_length: u64, etag: Option<&str>) -> Result<Fetched, Failed> {
@@ -135,14 +143,14 @@ impl Client {
             StatusCode::OK => {}
             StatusCode::NOT_MODIFIED if etag.is_some() => return Ok(Fetched::NotModified),
             StatusCode::NOT_FOUND => return Ok(Fetched::NotFound),
-            _ => return Err(refusal(response).await),
+            _ => return Err(refusal(response, self.pace).await),
         }
         let etag = response
             .headers()
             .get(ETAG)
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let bytes = body::read_whole(response.into_body(), max_length).await?;
+        let bytes = body::read_whole(response.into_body(), self.pace, max_length).await?;
         Ok(Fetched::File { bytes, etag })
     }
 
@@ -162,17 +170,17 @@ impl Client {
             request = request.header(name, *value);
         }
         let request = request.body(Full::new(body)).map_err(|_| HttpError::Address)?;
-        let answer = tokio::time::timeout(SILENCE, self.pool.request(request));
+        let answer = tokio::time::timeout(self.pace.silence, self.pool.request(request));
         match answer.await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => Err(HttpError::Connection(error.into()).into()),
-            Err(_) => Err(HttpError::TimedOut(SILENCE).into()),
+            Err(_) => Err(HttpError::TimedOut(self.pace.silence).into()),
         }
     }
 
     /// For callers that try again by themselves.
     pub fn backoff(&self) -> Backoff<'_> {
-        Backoff::new(&*self.edge, self.tries)
+        Backoff::new(&*self.edge, self.tries, self.pace.bytes)
     }
 }
 
@@ -213,14 +221,14 @@ pub fn error(operation: &'static str, url: &str) -> impl FnOnce(HttpError) -> Er
     }
 }
 
-async fn refusal(response: Response<Incoming>) -> Failed {
+async fn refusal(response: Response<Incoming>, pace: Pace) -> Failed {
     let header = response
         .headers()
         .get(RETRY_AFTER)
         .and_then(|value| value.to_str().ok());
     let retry_after = header.and_then(retry_after);
     let status = response.status().as_u16();
-    let words = body::read_whole(response.into_body(), LONGEST_PROBLEM)
+    let words = body::read_whole(response.into_body(), pace, LONGEST_PROBLEM)
         .await
         .unwrap_or_default();
     let problem: Option<millet_protocol::api::Problem> = serde_json::from_slice(&words).ok();

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use millet_agent::config::Config;
 use millet_agent::screen::Silent;
 use millet_agent::slots::Storage;
-use millet_agent::{Agent, Device, Error, Pass};
+use millet_agent::{Agent, Device, Error, Pace, Pass};
 use millet_machine::Journal;
 use millet_machine::bootloader_control::BootloaderControl;
 use millet_protocol::Slot;
@@ -26,6 +26,7 @@ pub struct Bench {
     pub edge: Arc<TestEdge>,
     pub storage: Option<Arc<dyn Storage>>,
     pub reboot: &'static str,
+    pub pace: Pace,
 }
 
 impl Bench {
@@ -48,6 +49,7 @@ impl Bench {
             edge: Arc::new(TestEdge::new(now)),
             storage: None,
             reboot: "touch",
+            pace: Pace::default(),
         };
         bench.flash(Slot::A, &images(1, blocks));
         // The other slot has room to spare, and an old footer in it.
@@ -124,6 +126,8 @@ timeout_seconds = 10
 
     pub fn device(&self) -> Device {
         let mut device = Device::open(self.config(), Arc::clone(&self.edge) as _).unwrap();
+        device.client = device.client.with_pace(self.pace);
+        device.repository.client = device.client.clone();
         if let Some(storage) = &self.storage {
             device.storage = Arc::clone(storage);
         }

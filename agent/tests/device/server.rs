@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -42,6 +43,16 @@ pub enum Kind {
     Status(u16, Option<&'static str>),
     /// Ranges are ignored.
     NoRanges,
+    /// The body has no end.
+    Endless,
+    /// As `Endless`, and with this status.
+    EndlessStatus(u16),
+    /// Of the body one byte comes at a time, after so long each.
+    Drip(Duration),
+    /// This length is claimed in place of the body's.
+    ClaimLength(u64),
+    /// This range is claimed in place of the one that comes.
+    ClaimRange(&'static str),
 }
 
 impl Server {
@@ -118,6 +129,8 @@ fn serve(connection: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> 
     let mut shared = shared.lock().unwrap();
     let (status, head, mut answer) = shared.answer(method, path, &headers);
     let mut cut = usize::MAX;
+    let mut length = format!("Content-Length: {}\r\n", answer.len());
+    let (mut endless, mut drip) = (false, None);
     let mut status = status;
     let mut head = head;
     if let Some(fault) = shared
@@ -131,14 +144,21 @@ fn serve(connection: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> 
             Kind::Status(code, retry_after) => {
                 status = code;
                 answer = Vec::new();
+                length = "Content-Length: 0\r\n".to_owned();
                 head = retry_after.map_or_else(String::new, |value| format!("Retry-After: {value}\r\n"));
             }
             Kind::NoRanges if status == 206 => {
                 status = 200;
                 head = String::new();
                 answer = shared.files[path].clone();
+                length = format!("Content-Length: {}\r\n", answer.len());
             }
             Kind::NoRanges => {}
+            Kind::Endless => endless = true,
+            Kind::EndlessStatus(code) => (status, endless) = (code, true),
+            Kind::Drip(every) => drip = Some(every),
+            Kind::ClaimLength(claimed) => length = format!("Content-Length: {claimed}\r\n"),
+            Kind::ClaimRange(claimed) => head = format!("Content-Range: {claimed}\r\n"),
         }
     }
     shared.log.push(Asked {
@@ -149,13 +169,29 @@ fn serve(connection: &TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> 
         body: String::from_utf8_lossy(&body).into_owned(),
     });
     drop(shared);
+    if endless {
+        length = String::new();
+    }
     let mut connection = connection;
     write!(
         connection,
-        "HTTP/1.1 {status} -\r\nConnection: close\r\nContent-Length: {}\r\n{head}\r\n",
-        answer.len()
+        "HTTP/1.1 {status} -\r\nConnection: close\r\n{length}{head}\r\n"
     )?;
-    connection.write_all(&answer[..cut.min(answer.len())])
+    if let Some(every) = drip {
+        for byte in answer {
+            connection.write_all(&[byte])?;
+            std::thread::sleep(every);
+        }
+        return Ok(());
+    }
+    connection.write_all(&answer[..cut.min(answer.len())])?;
+    if endless {
+        // Until the client has had enough.
+        loop {
+            connection.write_all(&[b' '; 4096])?;
+        }
+    }
+    Ok(())
 }
 
 impl Shared {

@@ -15,6 +15,9 @@ use tempfile::TempDir;
 /// What a server has: a status and a body for each path; for any other path 404.
 type Pages = BTreeMap<String, (u16, Vec<u8>)>;
 
+/// A path whose body stops before its end, and the connections that wait for the rest.
+type Held = (String, Vec<TcpStream>);
+
 /// A repository on a server, and a client process beside it.
 pub struct Bench {
     pub root: Root,
@@ -28,6 +31,7 @@ pub struct Bench {
     address: String,
     pages: Arc<Mutex<Pages>>,
     asked: Arc<Mutex<Vec<String>>>,
+    held: Arc<Mutex<Held>>,
 }
 
 pub fn key(seed: u8) -> Ed25519Key {
@@ -59,7 +63,7 @@ impl Bench {
         for (role, seed) in [("root", 1), ("targets", 2), ("snapshot", 3), ("timestamp", 4)] {
             root.set_role(role, &[key(seed).public_key().clone()], 1).unwrap();
         }
-        let (pages, asked) = (Arc::default(), Arc::default());
+        let (pages, asked, held) = (Arc::default(), Arc::default(), Arc::default());
         Self {
             root,
             root_keys: vec![key(1)],
@@ -69,9 +73,10 @@ impl Bench {
             snapshot: 0,
             roles: BTreeMap::from([("targets".to_owned(), Targets::new(far()))]),
             folder: tempfile::tempdir().unwrap(),
-            address: serve(Arc::clone(&pages), Arc::clone(&asked)),
+            address: serve(Arc::clone(&pages), Arc::clone(&asked), Arc::clone(&held)),
             pages,
             asked,
+            held,
         }
     }
 
@@ -161,6 +166,16 @@ impl Bench {
         self.pages.lock().unwrap().insert(path.to_owned(), page);
     }
 
+    /// From now on half of a path's body comes, and the rest not until the client goes; an empty path ends that.
+    pub fn hold(&self, path: &str) {
+        *self.held.lock().unwrap() = (path.to_owned(), Vec::new());
+    }
+
+    /// Whether a client waits for the rest of what is held.
+    pub fn holds(&self) -> bool {
+        !self.held.lock().unwrap().1.is_empty()
+    }
+
     /// A metadata file as it is served.
     pub fn page(&self, name: &str) -> Vec<u8> {
         self.pages.lock().unwrap()[&format!("/metadata/{name}")].1.clone()
@@ -185,25 +200,35 @@ impl Bench {
     }
 
     pub fn download(&self, names: &[&str], code: i32) -> String {
-        let (metadata, targets) = (
+        let arguments = self.download_arguments(names);
+        self.client(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), code)
+    }
+
+    pub fn download_arguments(&self, names: &[&str]) -> Vec<String> {
+        let mut arguments: Vec<String> = vec![
+            "--metadata-url".into(),
             format!("{}/metadata", self.address),
+            "--target-base-url".into(),
             format!("{}/targets/", self.address),
-        );
-        let folder = self.targets();
-        let mut arguments = vec!["--metadata-url", &metadata, "--target-base-url", &targets];
-        arguments.extend(["--target-dir", folder.to_str().unwrap()]);
-        for name in names {
-            arguments.extend(["--target-name", name]);
-        }
-        arguments.push("download");
-        self.client(&arguments, code)
+            "--target-dir".into(),
+            self.targets().to_str().unwrap().to_owned(),
+        ];
+        arguments.extend(names.iter().map(|name| format!("--target-name={name}")));
+        arguments.push("download".into());
+        arguments
+    }
+
+    /// The client with its folder; what else it shall do is for the caller.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        command.arg("--metadata-dir").arg(self.metadata());
+        command
     }
 
     /// Runs the client, wants its exit code, and hands out what it says.
     pub fn client(&self, arguments: &[&str], code: i32) -> String {
-        let mut command = Command::new(program());
-        command.arg("--metadata-dir").arg(self.metadata()).args(arguments);
-        let Output { status, stderr, .. } = command.output().unwrap();
+        let mut command = self.command();
+        let Output { status, stderr, .. } = command.args(arguments).output().unwrap();
         let said = String::from_utf8(stderr).unwrap();
         assert_eq!(status.code(), Some(code), "{arguments:?}: {said}");
         said
@@ -239,24 +264,25 @@ fn program() -> PathBuf {
 }
 
 /// A server of the plainest kind: HTTP/1.0, one answer for each connection.
-fn serve(pages: Arc<Mutex<Pages>>, asked: Arc<Mutex<Vec<String>>>) -> String {
+fn serve(pages: Arc<Mutex<Pages>>, asked: Arc<Mutex<Vec<String>>>, held: Arc<Mutex<Held>>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
         for connection in listener.incoming() {
             // A client that goes away is the client's business.
-            let _ = connection.and_then(|connection| answer(&connection, &pages, &asked));
+            let _ = connection.and_then(|connection| answer(connection, &pages, &asked, &held));
         }
     });
     address
 }
 
 fn answer(
-    mut connection: &TcpStream,
+    mut connection: TcpStream,
     pages: &Mutex<Pages>,
     asked: &Mutex<Vec<String>>,
+    held: &Mutex<Held>,
 ) -> std::io::Result<()> {
-    let mut lines = BufReader::new(connection).lines();
+    let mut lines = BufReader::new(&connection).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     let path = first.split(' ').nth(1).unwrap_or_default().to_owned();
     for line in lines {
@@ -265,12 +291,18 @@ fn answer(
         }
     }
     let page = pages.lock().unwrap().get(&path).cloned();
-    asked.lock().unwrap().push(path);
+    asked.lock().unwrap().push(path.clone());
     let (status, body) = page.unwrap_or((404, Vec::new()));
     write!(
         connection,
         "HTTP/1.0 {status} -\r\nContent-Length: {}\r\n\r\n",
         body.len()
     )?;
-    connection.write_all(&body)
+    let mut held = held.lock().unwrap();
+    if held.0 != path {
+        return connection.write_all(&body);
+    }
+    connection.write_all(&body[..body.len() / 2])?;
+    held.1.push(connection);
+    Ok(())
 }

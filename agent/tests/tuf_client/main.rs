@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 mod bench;
+mod killed;
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -134,8 +135,9 @@ fn rotated_keys_end_a_fast_forward() {
     bench.trusts("timestamp.json", &bench.page("timestamp.json"));
 }
 
+/// Red when `get_once` (`net/mod.rs`) takes another status for `Fetched::NotFound`.
 #[test]
-fn only_404_says_that_there_is_no_newer_root() {
+fn l25_only_404_says_that_there_is_no_newer_root() {
     let bench = Bench::new();
     for status in [403, 410, 500, 503] {
         bench.fail("/metadata/2.root.json", status);
@@ -201,8 +203,10 @@ fn targets_come_in_order_until_one_fails_and_are_not_fetched_twice() {
     assert!(!folder.join("two").exists());
 }
 
+/// Red without `file_stem` in `file_name`, or without `persist` in `store` (`target_folder.rs`). A device has no such
+/// folder: it keeps documents under their hashes.
 #[test]
-fn names_and_links_lead_nowhere_else() {
+fn l07_names_and_links_lead_nowhere_else() {
     let mut bench = Bench::new();
     let hostile = ["../escape", "a/../../escape", "/escape"];
     for name in hostile {

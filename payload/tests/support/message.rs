@@ -74,6 +74,10 @@ pub struct Extent {
 }
 
 pub const REPLACE: i32 = 0;
+pub const REPLACE_BZ: i32 = 1;
+pub const SOURCE_COPY: i32 = 4;
+pub const SOURCE_BSDIFF: i32 = 5;
+pub const REPLACE_XZ: i32 = 8;
 pub const REPLACE_ZSTD: i32 = 14;
 
 pub fn extent(start: u64, blocks: u64) -> Extent {
