@@ -31,7 +31,6 @@ impl Envelope {
     pub fn parse(bytes: &[u8]) -> Result<Self, FormError> {
         let Strict(value) = serde_json::from_slice(bytes)?;
         let Outer { signed, signatures } = serde_json::from_value(value)?;
-        let message = canonical::to_vec(&signed)?;
         if signatures.len() > MOST_SIGNATURES {
             return Err(FormError::TooMany {
                 what: "signatures".to_owned(),
@@ -47,6 +46,7 @@ impl Envelope {
             // What is not hexadecimal is a signature that does not hold, and does not spoil the others.
             decoded.insert(keyid, hex::decode(sig).unwrap_or_default());
         }
+        let message = canonical::to_vec(&signed)?;
         Ok(Self {
             signed,
             message,

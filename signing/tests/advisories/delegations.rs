@@ -13,44 +13,42 @@ use crate::{BUILDS, refusal};
 #[test]
 fn l03_terminating_delegations_are_respected() {
     let mut repository = Repository::new();
+    // cube's builds come first for rubik's paths; then come rubik's own, which name the file.
     let delegations = repository.targets.delegations.as_mut().unwrap();
-    // cube's builds come first for rubik's paths and end the search; what they delegate to is still asked.
     let mut first = delegations.roles.remove(3);
     assert_eq!(first.name, "builds.cube");
     first.paths = Some(vec!["rubik/builds/*".into()]);
     delegations.roles.insert(0, first);
-    repository.publish();
-    let search = |repository: &Repository| {
-        let verified = repository.refresh(Files::new(), &["builds.cube", "deltas.cube", BUILDS]);
-        let set = verified.unwrap().set;
-        match set.search(TARGET) {
+    let mut below = delegations.clone();
+    below.roles.retain(|role| role.name == "rollouts.cube");
+    below.roles[0].paths = Some(vec!["rubik/builds/*".into()]);
+    let search = |repository: &mut Repository, ends: bool| {
+        repository.targets.delegations.as_mut().unwrap().roles[0].terminating = ends;
+        repository.publish();
+        let root = repository.first_root();
+        let mut refresh = Refresh::start(&root, Files::new(), &[], Limits::default(), now()).unwrap();
+        refresh.want_target(TARGET).unwrap();
+        match repository.drive(refresh).unwrap().set.search(TARGET) {
             Search::Found { role, .. } => Some(role.to_owned()),
             Search::Missing => None,
             Search::Needs { role, .. } => panic!("{role}"),
         }
     };
-    assert_eq!(search(&repository), None);
-    let mut below = repository.targets.delegations.clone().unwrap();
-    below.roles.retain(|role| role.name == "rollouts.cube");
-    below.roles[0].paths = Some(vec!["rubik/builds/*".into()]);
+    assert_eq!(search(&mut repository, true), None);
+    assert_eq!(search(&mut repository, false).as_deref(), Some(BUILDS));
+    // One level down it ends the search as well, for all that was still to be asked.
+    assert!(below.roles[0].terminating);
+    repository.role("builds.cube").delegations = Some(below.clone());
+    assert_eq!(search(&mut repository, false), None);
+    below.roles[0].terminating = false;
     repository.role("builds.cube").delegations = Some(below);
+    assert_eq!(search(&mut repository, false).as_deref(), Some(BUILDS));
+    // What a role delegates to is still asked when the role itself ends the search.
     repository
         .role("rollouts.cube")
         .targets
         .insert(TARGET.into(), TargetFile::of(b"below"));
-    repository.publish();
-    let verified = repository
-        .refresh(Files::new(), &["builds.cube", "rollouts.cube", BUILDS])
-        .unwrap();
-    // It was loaded for `targets`; asked through cube's builds it must be verified for them.
-    assert!(matches!(
-        verified.set.search(TARGET),
-        Search::Needs { role, parent } if role == "rollouts.cube" && parent == "builds.cube"
-    ));
-    repository.targets.delegations.as_mut().unwrap().roles[0].terminating = false;
-    repository.role("builds.cube").delegations = None;
-    repository.publish();
-    assert_eq!(search(&repository).as_deref(), Some(BUILDS));
+    assert_eq!(search(&mut repository, true).as_deref(), Some("rollouts.cube"));
 }
 
 /// Whatever a role is called, its metadata is one file in the folder of metadata, and not another role's.
