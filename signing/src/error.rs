@@ -1,6 +1,7 @@
 use jiff::Timestamp;
 
 use crate::canonical::CanonicalError;
+use crate::instant::tuf;
 
 /// Why metadata is not trusted.
 #[derive(Debug, thiserror::Error)]
@@ -80,7 +81,7 @@ pub enum TrustError {
         trusted: u64,
     },
     /// Its time is over.
-    #[error("the {role} metadata expired at {expires}, and it is {now}")]
+    #[error("the {role} metadata expired at {}, and it is {}", tuf::write(*expires), tuf::write(*now))]
     Expired {
         /// The role.
         role: String,
@@ -91,8 +92,10 @@ pub enum TrustError {
     },
     /// The clock is so far past the newest root that nothing signed can be valid for it.
     #[error(
-        "it is {now}, more than a year after the newest root expired ({expires}), and so beyond everything that is signed: \
-         the clock is wrong, or nobody has signed this repository since"
+        "it is {}, more than a year after the newest root expired ({}), and so beyond everything that is signed: the \
+         clock is wrong, or nobody has signed this repository since",
+        tuf::write(*now),
+        tuf::write(*expires)
     )]
     BeyondEveryExpiry {
         /// When the newest root expired.
