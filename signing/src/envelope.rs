@@ -93,12 +93,20 @@ fn is_read(specification: &str) -> bool {
 
 /// What goes under the signature: the role's fields with its type and specification.
 pub(crate) fn to_value<R: Role>(role: &R) -> Result<Value, serde_json::Error> {
-    let mut value = serde_json::to_value(role)?;
-    if let Some(fields) = value.as_object_mut() {
-        fields.insert("_type".to_owned(), R::TYPE.into());
-        fields.insert("spec_version".to_owned(), SPEC_VERSION.into());
-    }
-    Ok(value)
+    serde_json::to_value(Signed {
+        kind: R::TYPE,
+        spec_version: SPEC_VERSION,
+        role,
+    })
+}
+
+#[derive(serde::Serialize)]
+struct Signed<'a, R> {
+    #[serde(rename = "_type")]
+    kind: &'static str,
+    spec_version: &'static str,
+    #[serde(flatten)]
+    role: &'a R,
 }
 
 #[derive(serde::Deserialize)]
@@ -143,17 +151,13 @@ impl<'de> Visitor<'de> for StrictVisitor {
         Ok(Value::Number(value.into()))
     }
 
-    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        let number = Number::from_f64(value).ok_or_else(|| E::custom("a number that is not finite"))?;
-        Ok(Value::Number(number))
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        // JSON has no number that is not finite.
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Value, E> {
         Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(Value::String(value))
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {

@@ -66,16 +66,13 @@ pub(crate) mod tuf {
     /// The same for a field that may be absent.
     pub mod optional {
         use jiff::Timestamp;
-        use serde::{Deserializer, Serializer};
+        use serde::{Deserializer, Serialize, Serializer};
 
         pub fn serialize<S: Serializer>(
             instant: &Option<Timestamp>,
             serializer: S,
         ) -> Result<S::Ok, S::Error> {
-            match instant {
-                Some(instant) => super::serialize(instant, serializer),
-                None => serializer.serialize_none(),
-            }
+            instant.map(super::write).serialize(serializer)
         }
 
         pub fn deserialize<'de, D: Deserializer<'de>>(

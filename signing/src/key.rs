@@ -148,23 +148,15 @@ impl Material {
 }
 
 fn verify_ed25519(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
-    let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(key) else {
-        return false;
-    };
-    let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else {
-        return false;
-    };
-    key.verify_strict(message, &signature).is_ok()
+    ed25519_dalek::VerifyingKey::from_bytes(key)
+        .and_then(|key| key.verify_strict(message, &ed25519_dalek::Signature::from_slice(signature)?))
+        .is_ok()
 }
 
 fn verify_p256(point: &[u8], message: &[u8], signature: &[u8]) -> bool {
-    let Ok(key) = p256::ecdsa::VerifyingKey::from_sec1_bytes(point) else {
-        return false;
-    };
-    let Ok(signature) = p256::ecdsa::Signature::from_der(signature) else {
-        return false;
-    };
-    key.verify(message, &signature).is_ok()
+    p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
+        .and_then(|key| key.verify(message, &p256::ecdsa::Signature::from_der(signature)?))
+        .is_ok()
 }
 
 #[cfg(test)]
@@ -230,6 +222,13 @@ mod tests {
         assert!(!key.is_supported());
         assert!(!key.verify(b"", b""));
         assert_eq!(serde_json::to_value(&key).unwrap(), object);
+    }
+
+    #[test]
+    fn a_key_without_a_canonical_form_still_has_an_identifier() {
+        let object = json!({"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": "07".repeat(32)}, "x": 0.5});
+        let key: PublicKey = serde_json::from_value(object).unwrap();
+        assert_eq!(key.id().as_str(), hex::encode(Sha256::digest("07".repeat(32))));
     }
 
     #[test]

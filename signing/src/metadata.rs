@@ -60,9 +60,7 @@ pub trait Role: Serialize + DeserializeOwned + Clone + sealed::Sealed {
     fn expires(&self) -> jiff::Timestamp;
 
     /// Checks the rules of form that tie fields together.
-    fn check(&self) -> Result<(), FormError> {
-        Ok(())
-    }
+    fn check(&self) -> Result<(), FormError>;
 }
 
 mod sealed {

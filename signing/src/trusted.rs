@@ -75,11 +75,7 @@ impl TrustedSet {
         check_length("root", bytes, self.limits.root)?;
         let next = verify_next_root(bytes, &self.root)?;
         for role in ["timestamp", "snapshot"] {
-            let same = match (self.root.authority(role), next.authority(role)) {
-                (Some(old), Some(new)) => old.same_keys(&new),
-                _ => false,
-            };
-            self.online_keys_rotated |= !same;
+            self.online_keys_rotated |= !self.root.top_level(role).same_keys(&next.top_level(role));
         }
         self.root = next;
         Ok(())
@@ -263,14 +259,7 @@ impl TrustedSet {
 
     fn top_level<R: Role>(&self, role: &str, bytes: &[u8], limit: u64) -> Result<R, TrustError> {
         check_length(role, bytes, limit)?;
-        let authority = self
-            .root
-            .authority(role)
-            .ok_or_else(|| TrustError::NotDelegated {
-                role: role.to_owned(),
-                parent: "root".to_owned(),
-            })?;
-        verify(bytes, &authority)
+        verify(bytes, &self.root.top_level(role))
     }
 
     fn check_recall(&self, role: &str) -> Result<(), TrustError> {

@@ -114,13 +114,7 @@ pub fn verify_first_root(bytes: &[u8]) -> Result<Root, TrustError> {
 /// keys have signed it.
 pub fn verify_next_root(bytes: &[u8], current: &Root) -> Result<Root, TrustError> {
     let envelope = Envelope::parse(bytes).map_err(root_form)?;
-    let authority = current
-        .authority("root")
-        .ok_or_else(|| TrustError::NotDelegated {
-            role: "root".to_owned(),
-            parent: "root".to_owned(),
-        })?;
-    authority.check(&envelope)?;
+    current.top_level("root").check(&envelope)?;
     let next = signed_by_itself(&envelope)?;
     let expected = current.version.checked_add(1);
     if Some(next.version) != expected {
@@ -135,11 +129,7 @@ pub fn verify_next_root(bytes: &[u8], current: &Root) -> Result<Root, TrustError
 
 fn signed_by_itself(envelope: &Envelope) -> Result<Root, TrustError> {
     let root: Root = envelope.role().map_err(root_form)?;
-    let own = root.authority("root").ok_or_else(|| TrustError::NotDelegated {
-        role: "root".to_owned(),
-        parent: "root".to_owned(),
-    })?;
-    own.check(envelope)?;
+    root.top_level("root").check(envelope)?;
     Ok(root)
 }
 
@@ -171,6 +161,20 @@ mod tests {
             root.set_role(role, &public, threshold).unwrap();
         }
         root
+    }
+
+    #[test]
+    fn an_authority_says_who_may_sign() {
+        let root = root_of(&[&key(1), &key(2)], 2);
+        let authority = root.authority("targets").unwrap();
+        assert_eq!((authority.role(), authority.threshold()), ("targets", 2));
+        assert_eq!(authority.keyids().len(), authority.keys().count());
+        assert!(authority.has(key(2).public_key()) && !authority.has(key(3).public_key()));
+        // Other keys or another threshold are another authority.
+        assert!(authority.same_keys(&root.authority("root").unwrap()));
+        for other in [root_of(&[&key(1), &key(2)], 1), root_of(&[&key(1), &key(3)], 2)] {
+            assert!(!authority.same_keys(&other.authority("targets").unwrap()));
+        }
     }
 
     #[test]

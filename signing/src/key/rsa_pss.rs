@@ -16,22 +16,17 @@ const BITS: RangeInclusive<u32> = 2048..=8192;
 /// The one DER form of a key that is given as SubjectPublicKeyInfo in PEM; `None` when it is not such a key.
 pub fn der(pem: &str) -> Option<Vec<u8>> {
     let key = RsaPublicKey::from_public_key_pem(pem).ok()?;
-    let der = key.to_public_key_der().ok()?;
-    BITS.contains(&key.n().bits()).then(|| der.into_vec())
+    let key = Some(key).filter(|key| BITS.contains(&key.n().bits()))?;
+    key.to_public_key_der().ok().map(|der| der.into_vec())
 }
 
 /// Whether `signature` is the key's over `message`, with MGF1 over SHA-256. The salt may have any length, as in
 /// securesystemslib's verifier; its signer makes one as long as the digest.
 pub fn verify(der: &[u8], message: &[u8], signature: &[u8]) -> bool {
-    let Ok(key) = RsaPublicKey::from_public_key_der(der) else {
-        return false;
-    };
-    let Ok(signature) = Signature::try_from(signature) else {
-        return false;
-    };
-    VerifyingKey::<Sha256>::new_with_auto_salt_len(key)
-        .verify(message, &signature)
-        .is_ok()
+    RsaPublicKey::from_public_key_der(der).is_ok_and(|key| {
+        let key = VerifyingKey::<Sha256>::new_with_auto_salt_len(key);
+        Signature::try_from(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+    })
 }
 
 #[cfg(test)]

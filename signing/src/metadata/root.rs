@@ -72,7 +72,17 @@ impl Root {
         Ok(())
     }
 
-    /// The keys and threshold of a top-level role.
+    /// The keys and threshold of one of the four top-level roles. One that is not there, which no verified root lacks, can be
+    /// signed by nobody.
+    pub(crate) fn top_level<'a>(&'a self, role: &'a str) -> Authority<'a> {
+        let (keyids, threshold) = self
+            .roles
+            .get(role)
+            .map_or((&[][..], u64::MAX), |role| (&role.keyids, role.threshold));
+        Authority::new(role, &self.keys, keyids, threshold)
+    }
+
+    /// The keys and threshold of a role that it names.
     pub fn authority(&self, role: &str) -> Option<Authority<'_>> {
         let (name, role) = self.roles.get_key_value(role)?;
         Some(Authority::new(name, &self.keys, &role.keyids, role.threshold))
@@ -181,5 +191,8 @@ mod tests {
         assert!(matches!(root.check(), Err(FormError::NoRole("targets"))));
         root.set_role("targets", &[key(1)], 1).unwrap();
         assert!(root.check().is_ok());
+        assert!(root.authority("mirrors").is_none());
+        let nobody = root.top_level("mirrors");
+        assert_eq!((nobody.keyids().len(), nobody.threshold()), (0, u64::MAX));
     }
 }

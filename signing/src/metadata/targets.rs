@@ -287,6 +287,28 @@ mod tests {
     }
 
     #[test]
+    fn keys_that_verify_nothing_get_no_role() {
+        let model: Model = "rubik".parse().unwrap();
+        let useless: PublicKey = serde_json::from_str(
+            r#"{"keytype": "sphincs", "scheme": "shake-128s", "keyval": {"public": "x"}}"#,
+        )
+        .unwrap();
+        let keys = |wrong: usize| {
+            let mut keys = [key(1), key(2), key(3)];
+            keys[wrong] = useless.clone();
+            keys
+        };
+        for [builds, deltas, rollouts] in [0, 1, 2].map(keys) {
+            let mut targets = Targets::new(Timestamp::UNIX_EPOCH);
+            let refused = targets.delegate_model(&model, &[builds], 1, &deltas, &rollouts);
+            assert!(matches!(refused, Err(FormError::Threshold { .. })));
+        }
+        let mut targets = Targets::new(Timestamp::UNIX_EPOCH);
+        let posing = targets.delegate("snapshot", "*", &[key(1)], 1);
+        assert!(matches!(posing, Err(FormError::RoleName(_))));
+    }
+
+    #[test]
     fn hash_prefixes_cover_paths() {
         let role = DelegatedRole {
             name: "bin".into(),
@@ -307,6 +329,13 @@ mod tests {
         let file = TargetFile::of(b"content");
         assert!(file.matches(b"content"));
         assert!(!file.matches(b"contents") && !file.matches(b"kontent"));
+        assert_eq!(
+            file.sha256(),
+            Some(Sha256Digest(Sha256::digest(b"content").into()))
+        );
+        let mut other = file.clone();
+        other.hashes.clear();
+        assert_eq!(other.sha256(), None);
         let mut longer = file;
         longer.length = 8;
         assert!(!longer.matches(b"content"));

@@ -87,6 +87,30 @@ fn a_role_that_nobody_delegates_to_is_left_out() {
 }
 
 #[test]
+fn a_role_that_the_snapshot_does_not_list_is_refused() {
+    let mut repository = Repository::new();
+    repository.roles.remove("builds.rubik");
+    repository.snapshot.meta.remove("builds.rubik.json");
+    repository.publish();
+    let (refused, _) = repository.refresh(Files::new(), &ROLES).unwrap_err();
+    assert!(matches!(refused, TrustError::NotListed { role } if role == "builds.rubik"));
+}
+
+#[test]
+fn what_nobody_asked_for_changes_nothing() {
+    let repository = Repository::new();
+    let root = repository.first_root();
+    let mut refresh = Refresh::start(&root, Files::new(), &[], Limits::default(), now()).unwrap();
+    while let Step::Fetch { name, .. } = refresh.next() {
+        refresh.supply(repository.published.get(&name).cloned()).unwrap();
+    }
+    let files = refresh.files();
+    refresh.supply(None).unwrap();
+    refresh.supply(Some(b"{}".to_vec())).unwrap();
+    assert_eq!(refresh.files(), files);
+}
+
+#[test]
 fn only_the_roles_of_a_wanted_target_are_fetched() {
     let repository = Repository::new();
     let root = repository.first_root();

@@ -192,17 +192,34 @@ fn error_of_long(repository: &Repository) -> TrustError {
 
 #[test]
 fn files_beyond_the_limits_are_refused() {
-    let repository = Repository::new();
-    let limits = Limits {
-        timestamp: 100,
-        ..Limits::default()
+    let mut repository = Repository::new();
+    repository.rotate(|repository| repository.root_keys.push(key(4)));
+    let refused = |change: &dyn Fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        let root = repository.first_root();
+        let refresh = crate::Refresh::start(&root, Files::new(), &["builds.rubik".into()], limits, now());
+        let error = refresh.and_then(|mut refresh| {
+            while let crate::Step::Fetch { name, .. } = refresh.next() {
+                refresh.supply(repository.published.get(&name).cloned())?;
+            }
+            Ok(())
+        });
+        match error {
+            Err(TrustError::TooLong { role, limit, .. }) => (role, limit),
+            other => panic!("{other:?}"),
+        }
     };
-    let mut set = TrustedSet::new(&repository.first_root(), limits, now()).unwrap();
-    set.end_root_chain().unwrap();
-    let refused = set
-        .update_timestamp(&repository.published["timestamp.json"])
-        .unwrap_err();
-    assert!(matches!(refused, TrustError::TooLong { limit: 100, .. }));
+    let first = repository.first_root().len() as u64;
+    assert_eq!(refused(&|limits| limits.root = 100), ("root".into(), 100));
+    // The second root has more signatures than the first.
+    assert_eq!(refused(&|limits| limits.root = first), ("root".into(), first));
+    assert_eq!(
+        refused(&|limits| limits.timestamp = 100),
+        ("timestamp".into(), 100)
+    );
+    assert_eq!(refused(&|limits| limits.snapshot = 100), ("snapshot".into(), 100));
+    assert_eq!(refused(&|limits| limits.targets = 100), ("targets".into(), 100));
 }
 
 #[test]
@@ -211,9 +228,13 @@ fn steps_out_of_order_are_refused() {
     let published = &repository.published;
     let mut set = TrustedSet::new(&repository.first_root(), Limits::default(), now()).unwrap();
     let order = |verdict: Result<(), TrustError>| matches!(verdict, Err(TrustError::Order { .. }));
+    assert_eq!(set.now(), now());
     assert!(order(
         set.update_timestamp(&published["timestamp.json"]).map(|_| ())
     ));
+    assert!(order(set.keep_timestamp()));
+    assert!(order(set.recall_timestamp(&published["timestamp.json"])));
+    assert!(order(set.recall_snapshot(&published["1.snapshot.json"])));
     set.end_root_chain().unwrap();
     assert!(order(set.update_root(&published["1.root.json"])));
     assert!(order(set.update_snapshot(&published["1.snapshot.json"])));
@@ -223,6 +244,14 @@ fn steps_out_of_order_are_refused() {
     set.update_snapshot(&published["1.snapshot.json"]).unwrap();
     let early = set.update_delegated("builds.rubik", "targets", &published["1.builds.rubik.json"]);
     assert!(matches!(early, Err(TrustError::NotDelegated { .. })));
+    let from_root = set.update_delegated("builds.rubik", "root", &published["1.builds.rubik.json"]);
+    assert!(matches!(from_root, Err(TrustError::NotDelegated { .. })));
+    // One timestamp and one snapshot make a set.
+    assert!(order(
+        set.update_timestamp(&published["timestamp.json"]).map(|_| ())
+    ));
+    assert!(order(set.keep_timestamp()));
+    assert!(order(set.update_snapshot(&published["1.snapshot.json"])));
 }
 
 #[test]
