@@ -29,6 +29,11 @@ pub struct Bench {
     pub pace: Pace,
 }
 
+/// When everything begins.
+pub fn start() -> Timestamp {
+    "2026-11-20T12:00:00Z".parse().unwrap()
+}
+
 impl Bench {
     pub fn new() -> Self {
         Self::with(BLOCKS)
@@ -36,9 +41,13 @@ impl Bench {
 
     /// With a system image of so many blocks.
     pub fn with(blocks: usize) -> Self {
-        let now: Timestamp = "2026-11-20T12:00:00Z".parse().unwrap();
+        Self::of(Repository::new(start()), blocks)
+    }
+
+    /// On a repository that has nothing yet.
+    pub fn of(mut repository: Repository, blocks: usize) -> Self {
+        let now = repository.now;
         let server = Server::start();
-        let mut repository = Repository::new(now);
         repository.build(&server, 1, images(1, blocks), |_| ());
         repository.offer(&server, 1, |_| ());
         repository.publish(&server);

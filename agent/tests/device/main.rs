@@ -12,3 +12,4 @@ mod repository;
 mod rollouts;
 mod server;
 mod telling;
+mod thief;

@@ -22,7 +22,9 @@ pub struct Repository {
     pub images: BTreeMap<String, Images>,
     root: Root,
     snapshot: u64,
-    roles: BTreeMap<String, Targets>,
+    pub roles: BTreeMap<String, Targets>,
+    /// The seeds of the keys that sign for each role; a thief signs with those that he has.
+    pub signers: BTreeMap<&'static str, Vec<u8>>,
 }
 
 fn key(seed: u8) -> Ed25519Key {
@@ -39,13 +41,19 @@ fn online(days: i64) -> SignedDuration {
 
 impl Repository {
     pub fn new(now: Timestamp) -> Self {
+        Self::signed_by(now, &[5], 1)
+    }
+
+    /// With these release engineers, so many of whom must sign.
+    pub fn signed_by(now: Timestamp, builds: &[u8], threshold: u64) -> Self {
         let mut root = Root::new(now + online(365));
         for (role, seed) in [("root", 1), ("targets", 2), ("snapshot", 3), ("timestamp", 4)] {
             root.set_role(role, &[key(seed).public_key().clone()], 1).unwrap();
         }
         let mut top = Targets::new(now + online(365));
         let public = |seed| key(seed).public_key().clone();
-        top.delegate_model(&model(), &[public(5)], 1, &public(6), &public(7))
+        let engineers: Vec<_> = builds.iter().map(|seed| public(*seed)).collect();
+        top.delegate_model(&model(), &engineers, threshold, &public(6), &public(7))
             .unwrap();
         let mut roles = BTreeMap::from([("targets".to_owned(), top)]);
         for role in ["builds.rubik", "deltas.rubik", "rollouts.rubik"] {
@@ -57,6 +65,12 @@ impl Repository {
             root,
             snapshot: 0,
             roles,
+            signers: BTreeMap::from([
+                ("targets", vec![2]),
+                ("builds.rubik", builds[..threshold as usize].to_vec()),
+                ("deltas.rubik", vec![6]),
+                ("rollouts.rubik", vec![7]),
+            ]),
         }
     }
 
@@ -140,6 +154,30 @@ impl Repository {
         );
     }
 
+    /// Adds a delta that makes `evil` images and says of them that they are the build's.
+    pub fn forged_delta(&mut self, server: &Server, from: u64, to: u64, evil: &Images) {
+        let (mut bytes, made) = delta(&self.images[name(from).as_str()], evil);
+        let (_, right) = full(&self.images[name(to).as_str()]);
+        for (evil, right) in made.partitions.iter().zip(&right.partitions) {
+            let places: Vec<usize> = (0..bytes.len() - 32)
+                .filter(|at| bytes[*at..at + 32] == evil.sha256.0)
+                .collect();
+            for at in places {
+                bytes[at..at + 32].copy_from_slice(&right.sha256.0);
+            }
+        }
+        let head = &bytes[..usize::try_from(made.metadata_size).unwrap()];
+        let custom = DeltaCustom {
+            from: name(from),
+            to: name(to),
+            metadata_size: made.metadata_size,
+            metadata_sha256: Sha256Digest(Sha256::digest(head).into()),
+        };
+        let path = targets::delta_payload(&model(), &name(from), &name(to));
+        let custom = serde_json::to_value(custom).unwrap();
+        self.target(server, "deltas.rubik", &path, &bytes, Some(custom));
+    }
+
     /// Offers a build to everybody, unless `change` says otherwise.
     pub fn offer(&mut self, server: &Server, week: u64, change: impl FnOnce(&mut RolloutDocument)) {
         let mut rollout = RolloutDocument {
@@ -167,18 +205,15 @@ impl Repository {
     /// Signs everything anew, at `self.now`, and puts it up.
     pub fn publish(&mut self, server: &Server) {
         self.snapshot += 1;
-        let seeds = [
-            ("targets", 2),
-            ("builds.rubik", 5),
-            ("deltas.rubik", 6),
-            ("rollouts.rubik", 7),
-        ];
         let mut snapshot = Snapshot::new(self.snapshot, self.now + online(7));
-        for (role, seed) in seeds {
+        for (role, seeds) in &self.signers {
+            let role = *role;
             let targets = self.roles.get_mut(role).unwrap();
             targets.version = self.snapshot;
             targets.expires = self.now + online(if role == "targets" { 365 } else { 60 });
-            let bytes = sign(targets, &[&key(seed)]).unwrap();
+            let keys: Vec<Ed25519Key> = seeds.iter().map(|seed| key(*seed)).collect();
+            let signers: Vec<&dyn Signer> = keys.iter().map(|key| key as &dyn Signer).collect();
+            let bytes = sign(targets, &signers).unwrap();
             snapshot.set_role(role, MetaFile::of(self.snapshot, &bytes));
             server.put(&format!("/repo/metadata/{}.{role}.json", self.snapshot), bytes);
         }
@@ -192,7 +227,7 @@ impl Repository {
         );
     }
 
-    fn target(
+    pub fn target(
         &mut self,
         server: &Server,
         role: &str,

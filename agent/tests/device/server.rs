@@ -86,6 +86,16 @@ impl Server {
         change(found[0].1);
     }
 
+    /// Everything that it has, for whoever goes back to it.
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        self.shared.lock().unwrap().files.clone()
+    }
+
+    /// What it has from now on.
+    pub fn set_files(&self, files: BTreeMap<String, Vec<u8>>) {
+        self.shared.lock().unwrap().files = files;
+    }
+
     pub fn fault(&self, path: &'static str, times: u32, kind: Kind) {
         self.shared
             .lock()
