@@ -91,6 +91,11 @@ impl PublicKey {
         KeyId(hex::encode(Sha256::digest(bytes)))
     }
 
+    /// The signature scheme (section 4.2.1), such as `ed25519` or `ecdsa-sha2-nistp256`.
+    pub fn scheme(&self) -> &str {
+        &self.scheme
+    }
+
     /// Whether this version can check its signatures.
     pub fn is_supported(&self) -> bool {
         self.material().is_some()

@@ -1,11 +1,6 @@
 use std::collections::BTreeSet;
-use std::fmt;
 
-use ed25519_dalek::Signer as _;
-use ed25519_dalek::pkcs8::spki::der::pem::LineEnding;
-use ed25519_dalek::pkcs8::{DecodePrivateKey, EncodePrivateKey, KeypairBytes};
 use serde_json::{Value, json};
-use zeroize::Zeroizing;
 
 use crate::canonical::{self, CanonicalError};
 use crate::envelope;
@@ -32,9 +27,14 @@ pub enum SignError {
         /// The reason.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The text is not an ed25519 private key.
-    #[error("not an ed25519 private key in PKCS#8 PEM: {0}")]
-    Pem(String),
+    /// The text is not a private key of the kind that was expected.
+    #[error("not {expected} in PKCS#8 PEM: {reason}")]
+    Pem {
+        /// What it should have been.
+        expected: &'static str,
+        /// What the parser says; as text, since its type would make its version part of our interface.
+        reason: String,
+    },
     /// The document has no canonical form.
     #[error("the {role} metadata cannot be signed")]
     Canonical {
@@ -75,85 +75,4 @@ pub fn sign<R: Role>(signed: &R, signers: &[&dyn Signer]) -> Result<Vec<u8>, Sig
     }
     let file: Value = json!({"signatures": signatures, "signed": signed});
     serde_json::to_vec(&file).map_err(json)
-}
-
-/// An ed25519 private key in memory, wiped when dropped.
-pub struct Ed25519Key {
-    private: ed25519_dalek::SigningKey,
-    public: PublicKey,
-}
-
-impl Ed25519Key {
-    /// The key of a 32-byte seed (RFC 8032, section 5.1.5).
-    pub fn from_seed(seed: &[u8; 32]) -> Self {
-        Self::of(ed25519_dalek::SigningKey::from_bytes(seed))
-    }
-
-    /// Reads PKCS#8 in PEM (RFC 8410, section 7).
-    pub fn from_pkcs8_pem(pem: &str) -> Result<Self, SignError> {
-        // The library's reason is given as text: its type would make its version part of our interface.
-        ed25519_dalek::SigningKey::from_pkcs8_pem(pem)
-            .map(Self::of)
-            .map_err(|error| SignError::Pem(error.to_string()))
-    }
-
-    /// Writes PKCS#8 in PEM (RFC 8410, section 7).
-    pub fn to_pkcs8_pem(&self) -> Result<Zeroizing<String>, SignError> {
-        // Without the public half: with it the file is PKCS#8 version 2, which OpenSSL does not read.
-        let bytes = KeypairBytes {
-            secret_key: self.private.to_bytes(),
-            public_key: None,
-        };
-        bytes
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(|error| SignError::Pem(error.to_string()))
-    }
-
-    fn of(private: ed25519_dalek::SigningKey) -> Self {
-        let public = PublicKey::ed25519(private.verifying_key().as_bytes());
-        Self { private, public }
-    }
-}
-
-impl Signer for Ed25519Key {
-    fn public_key(&self) -> &PublicKey {
-        &self.public
-    }
-
-    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        Ok(self.private.sign(message).to_bytes().to_vec())
-    }
-}
-
-impl fmt::Debug for Ed25519Key {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_tuple("Ed25519Key").field(&self.public.id()).finish()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pem_round_trip() {
-        let key = Ed25519Key::from_seed(&[9; 32]);
-        let pem = key.to_pkcs8_pem().unwrap();
-        assert!(pem.starts_with("-----BEGIN PRIVATE KEY-----\n"), "{}", *pem);
-        let again = Ed25519Key::from_pkcs8_pem(&pem).unwrap();
-        assert_eq!(again.public_key(), key.public_key());
-        assert!(matches!(
-            Ed25519Key::from_pkcs8_pem("nonsense"),
-            Err(SignError::Pem(_))
-        ));
-    }
-
-    #[test]
-    fn a_key_never_shows_its_secret() {
-        let shown = format!("{:?}", Ed25519Key::from_seed(&[0xaa; 32]));
-        assert!(
-            !shown.contains("aaaaaaaa") && !shown.contains("170, 170"),
-            "{shown}"
-        );
-    }
 }

@@ -11,6 +11,8 @@ use millet_protocol::Model;
 use serde::Deserialize;
 use toml::Spanned;
 
+use crate::keys::{KeyUri, PassphraseAgent};
+
 /// The file with its paths resolved against its folder.
 #[derive(Debug)]
 pub struct Config {
@@ -28,14 +30,25 @@ pub struct Config {
     pub targets: RoleConfig,
     /// The device types.
     pub models: BTreeMap<Model, ModelConfig>,
+    /// How keys are found and opened.
+    pub keys: KeysConfig,
+}
+
+/// What finding and opening a key takes.
+#[derive(Debug, Clone, Default)]
+pub struct KeysConfig {
+    /// Where paths count from.
+    pub folder: PathBuf,
+    /// Who keeps passphrases.
+    pub passphrase_agent: Option<PassphraseAgent>,
 }
 
 /// Keys of a top-level role.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RoleConfig {
-    /// URIs of its keys.
-    pub keys: Vec<String>,
+    /// Its keys.
+    pub keys: Vec<KeyUri>,
     /// How many of them must sign.
     pub threshold: u64,
 }
@@ -44,8 +57,8 @@ pub struct RoleConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// URIs of the keys that sign its builds.
-    pub keys: Vec<String>,
+    /// The keys that sign its builds.
+    pub keys: Vec<KeyUri>,
     /// How many of them must sign.
     #[serde(default = "one")]
     pub threshold: u64,
@@ -100,6 +113,8 @@ struct File {
     token: PathBuf,
     #[serde(default)]
     time_zone: Option<Spanned<String>>,
+    #[serde(default)]
+    passphrase_agent: Option<PassphraseAgent>,
     root: Spanned<RoleConfig>,
     targets: Spanned<RoleConfig>,
     #[serde(default)]
@@ -143,6 +158,15 @@ fn parse(text: &str, folder: PathBuf) -> Result<Config, Fault> {
         root: role(file.root)?,
         targets: role(file.targets)?,
         models,
+        keys: KeysConfig {
+            // A path is shown as it was written wherever that is the same.
+            folder: if folder == Path::new(".") {
+                PathBuf::new()
+            } else {
+                folder.clone()
+            },
+            passphrase_agent: file.passphrase_agent,
+        },
         folder,
     })
 }
@@ -245,5 +269,11 @@ security_patch = "2026-11-05"
         assert_eq!(fault(&GOOD.replace("models.rubik", "models.Rubik")).0, 12);
         let (line, column, _) = fault(&GOOD.replace("\n\n[root]", "\ntime_zone = \"Nowhere\"\n[root]"));
         assert_eq!((line, column), (3, 13));
+        let (line, column, message) = fault(&GOOD.replace("file:b", "fiel:b"));
+        assert_eq!((line, column), (5, 8), "{message}");
+        assert!(message.contains("\"fiel:b\" names no key"), "{message}");
+        let (line, column, message) =
+            fault(&GOOD.replace("\n\n[root]", "\npassphrase_agent = \"ssh\"\n[root]"));
+        assert_eq!((line, column), (3, 20), "{message}");
     }
 }

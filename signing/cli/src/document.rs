@@ -56,7 +56,7 @@ pub fn sign_builds(
     model: &Model,
     files: impl IntoIterator<Item = (String, TargetFile)>,
 ) -> anyhow::Result<String> {
-    let keys = trusted_builds_keys(config, repository, model)?;
+    let keys = trusted_builds_keys(config, edge, repository, model)?;
     let mut builds = repository
         .builds_role(model)?
         .next(expires(edge.now, lifetime::BUILDS)?);
@@ -68,10 +68,11 @@ pub fn sign_builds(
 /// The keys that sign a model's builds: they are here, and the repository trusts them.
 pub fn trusted_builds_keys(
     config: &Config,
+    edge: &Edge,
     repository: &Repository<'_>,
     model: &Model,
 ) -> anyhow::Result<KeyRing> {
-    let keys = builds_keys(config, model)?;
+    let keys = builds_keys(config, edge, model)?;
     let role = repository
         .set()
         .targets()
@@ -91,10 +92,11 @@ pub fn trusted_builds_keys(
 }
 
 /// The keys that millet.toml names for a model's builds.
-pub fn builds_keys(config: &Config, model: &Model) -> anyhow::Result<KeyRing> {
+pub fn builds_keys(config: &Config, edge: &Edge, model: &Model) -> anyhow::Result<KeyRing> {
     let model_config = config.model(model)?;
     KeyRing::load(
         config,
+        edge,
         &targets::builds_role(model),
         &model_config.keys,
         model_config.threshold,

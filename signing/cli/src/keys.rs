@@ -1,51 +1,89 @@
-//! Keys by their URIs.
+//! The private keys of release engineers.
+//!
+//! millet.toml names keys by [`KeyUri`]. A [`Keychain`] finds what a URI names, once for a run; a [`KeyRing`] is the keys
+//! of one role. Public halves are known at once. A private half is opened when it first signs, or by
+//! [`KeyRing::unlock`] before long work, so that nobody is asked for a passphrase that is not needed.
 
-use std::fs;
-use std::io::{ErrorKind, Read};
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+mod agent;
+mod file;
+mod keychain;
+mod passphrase;
+mod sealed;
+mod secret;
+mod terminal;
+mod uri;
 
-use anyhow::{Context, anyhow, bail};
-use millet_signing::{Ed25519Key, PublicKey, Signer};
-use zeroize::Zeroizing;
+use std::rc::Rc;
+
+use anyhow::bail;
+use millet_signing::{PublicKey, SignError, Signer};
 
 use crate::config::Config;
+use crate::edge::Edge;
 
-/// Longest key file that is read, in bytes.
-const LONGEST: u64 = 64 * 1024;
+pub use agent::Surroundings;
+pub use file::{KeyFile, private_key, read_secret, read_secret_bytes};
+pub use keychain::{Key, Keychain, Place};
+pub use passphrase::{About, PassphraseAgent, Passphrases};
+pub use sealed::{seal, unseal};
+pub use secret::Secret;
+pub use terminal::Terminal;
+pub use uri::KeyUri;
+
+/// What is to be signed.
+pub struct Request<'a> {
+    /// The role that it is for, such as `root` or `builds.rubik`.
+    pub role: &'a str,
+    /// The exact bytes.
+    pub message: &'a [u8],
+}
+
+/// What holds a private key: a file, a program, a token.
+pub trait Holder {
+    /// Asks now for what opening the key takes, such as its passphrase. Once it is open this does nothing.
+    fn unlock(&self) -> anyhow::Result<()>;
+
+    /// A signature as [`PublicKey::verify`] takes it. Whoever calls this verifies it.
+    fn sign(&self, request: &Request<'_>) -> anyhow::Result<Vec<u8>>;
+}
 
 /// The keys of one role, of which some may have their private half elsewhere.
 pub struct KeyRing {
-    role: String,
     threshold: u64,
+    role: String,
     public: Vec<PublicKey>,
-    private: Vec<Ed25519Key>,
+    members: Vec<Member>,
     elsewhere: Vec<String>,
 }
 
 impl KeyRing {
-    /// Loads the keys of a role.
+    /// Finds the keys of a role and reads their public halves; nobody is asked for anything.
     ///
-    /// `file:PATH` is a private key, or a public key that is only listed. Where PATH is missing and its `.pub` is
-    /// there, the private half is taken to be on a colleague's machine, so that one millet.toml serves all.
-    pub fn load(config: &Config, role: &str, uris: &[String], threshold: u64) -> anyhow::Result<Self> {
+    /// A key whose private half is on a colleague's machine is no error, so that one millet.toml serves all.
+    pub fn load(
+        config: &Config,
+        edge: &Edge,
+        role: &str,
+        uris: &[KeyUri],
+        threshold: u64,
+    ) -> anyhow::Result<Self> {
         let mut ring = Self {
-            role: role.to_owned(),
             threshold,
+            role: role.to_owned(),
             public: Vec::new(),
-            private: Vec::new(),
+            members: Vec::new(),
             elsewhere: Vec::new(),
         };
         for uri in uris {
-            match load(config, uri).with_context(|| format!("cannot load key {uri:?} of {role}"))? {
-                Key::Private(key) => {
-                    ring.public.push(key.public_key().clone());
-                    ring.private.push(*key);
-                }
-                Key::Public(key) => {
-                    ring.public.push(key);
-                    ring.elsewhere.push(uri.clone());
-                }
+            let key = edge.keychain.key(&config.keys, uri)?;
+            ring.public.push(key.public().clone());
+            if key.is_here() {
+                ring.members.push(Member {
+                    role: role.to_owned(),
+                    key,
+                });
+            } else {
+                ring.elsewhere.push(uri.to_string());
             }
         }
         Ok(ring)
@@ -66,86 +104,49 @@ impl KeyRing {
         self.threshold
     }
 
-    /// Those that can sign here; an error when they do not reach the threshold.
+    /// Those that can sign here; an error when they do not reach the threshold. Each opens when it first signs, and
+    /// verifies what it signed.
     pub fn signers(&self) -> anyhow::Result<Vec<&dyn Signer>> {
-        let here = u64::try_from(self.private.len())?;
+        let here = u64::try_from(self.members.len())?;
         if here < self.threshold {
             bail!(
-                "{} needs {} signatures, and only {here} of its private keys are here; not here: {}",
+                "{} needs {} signatures, and only {here} of its private keys are here; not here: {}. \
+                 millet sign collects the signatures of several people",
                 self.role,
                 self.threshold,
                 self.elsewhere.join(", ")
             );
         }
-        Ok(self.private.iter().map(|key| key as &dyn Signer).collect())
+        Ok(self.members.iter().map(|member| member as &dyn Signer).collect())
+    }
+
+    /// Opens what [`KeyRing::signers`] returns, so that a wrong passphrase is found before long work and no question
+    /// comes after it.
+    pub fn unlock(&self) -> anyhow::Result<()> {
+        self.signers()?;
+        self.members.iter().try_for_each(|member| member.key.unlock())
     }
 }
 
-/// Reads a file that holds a secret as text; others must not be able to.
-pub fn read_secret(path: &Path) -> anyhow::Result<Zeroizing<String>> {
-    let mut bytes = read_secret_bytes(path)?;
-    String::from_utf8(std::mem::take(&mut *bytes))
-        .map(Zeroizing::new)
-        .map_err(|error| {
-            drop(Zeroizing::new(error.into_bytes()));
-            anyhow!("{} is not text", path.display())
+/// A private key that signs for one role.
+struct Member {
+    role: String,
+    key: Rc<Key>,
+}
+
+impl Signer for Member {
+    fn public_key(&self) -> &PublicKey {
+        self.key.public()
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
+        let request = Request {
+            role: &self.role,
+            message,
+        };
+        self.key.sign(&request).map_err(|error| SignError::Signer {
+            key: self.key.public().id(),
+            source: error.into(),
         })
-}
-
-/// Reads a file that holds a secret; others must not be able to.
-pub fn read_secret_bytes(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
-    let read = || {
-        let file = fs::File::open(path)?;
-        let mode = file.metadata()?.permissions().mode() & 0o777;
-        let mut bytes = Zeroizing::new(Vec::new());
-        file.take(LONGEST).read_to_end(&mut bytes)?;
-        std::io::Result::Ok((mode, bytes))
-    };
-    let (mode, bytes) = read().with_context(|| format!("cannot read {}", path.display()))?;
-    if mode & 0o077 != 0 {
-        bail!(
-            "others can read {0} (mode {mode:03o}): chmod 600 {0}",
-            path.display()
-        );
     }
-    Ok(bytes)
-}
-
-enum Key {
-    Private(Box<Ed25519Key>),
-    Public(PublicKey),
-}
-
-fn load(config: &Config, uri: &str) -> anyhow::Result<Key> {
-    let Some(path) = uri.strip_prefix("file:") else {
-        bail!("only file:PATH is known");
-    };
-    let path = config.resolve(Path::new(path));
-    if path.extension().is_some_and(|extension| extension == "pub") {
-        return public(&path);
-    }
-    match read_secret(&path) {
-        Ok(pem) => Ok(Key::Private(Box::new(Ed25519Key::from_pkcs8_pem(&pem)?))),
-        Err(error) => {
-            let missing = error
-                .downcast_ref::<std::io::Error>()
-                .is_some_and(|error| error.kind() == ErrorKind::NotFound);
-            let beside: PathBuf = path.with_extension("pub");
-            if missing && beside.exists() {
-                public(&beside)
-            } else {
-                Err(error)
-            }
-        }
-    }
-}
-
-fn public(path: &Path) -> anyhow::Result<Key> {
-    let text = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let key: PublicKey = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not a TUF key object", path.display()))?;
-    if !key.is_supported() {
-        bail!("{} is neither an ed25519 nor a P-256 key", path.display());
-    }
-    Ok(Key::Public(key))
 }

@@ -8,7 +8,7 @@ mod config;
 mod document;
 mod edge;
 mod images;
-mod key_new;
+mod key;
 mod keys;
 mod model_add;
 mod notes;
@@ -38,15 +38,18 @@ struct Cli {
     /// Names server, keys and models.
     #[arg(long, global = true, value_name = "FILE", default_value = "millet.toml")]
     config: PathBuf,
+    /// Reads passphrases from this file descriptor, a line for each in the order they are asked for.
+    #[arg(long, global = true, value_name = "N")]
+    passphrase_fd: Option<u32>,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes keys.
+    /// Makes, protects and shows keys.
     #[command(subcommand)]
-    Key(KeyCommand),
+    Key(key::Command),
     /// Sets up a repository.
     #[command(subcommand)]
     Repo(RepoCommand),
@@ -63,12 +66,6 @@ enum Command {
     /// Makes and examines payloads without a repository.
     #[command(subcommand)]
     Payload(payload::Command),
-}
-
-#[derive(Subcommand)]
-enum KeyCommand {
-    /// Makes an ed25519 key: NAME.key, which only you can read, and NAME.pub.
-    New(key_new::Args),
 }
 
 #[derive(Subcommand)]
@@ -90,7 +87,7 @@ struct Usage(String);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let edge = Edge::ask();
+    let edge = Edge::ask(cli.passphrase_fd);
     match run(&cli, &edge) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -103,7 +100,7 @@ fn main() -> ExitCode {
 fn run(cli: &Cli, edge: &Edge) -> anyhow::Result<()> {
     let config = || Config::read(&cli.config);
     match &cli.command {
-        Command::Key(KeyCommand::New(args)) => key_new::run(args),
+        Command::Key(command) => key::run(command, &cli.config, edge),
         Command::Repo(RepoCommand::Init(args)) => repo_init::run(args, &config()?, edge),
         Command::Model(ModelCommand::Add(args)) => model_add::run(args, &config()?, edge),
         Command::Publish(args) => publish::run(args, &config()?, edge),

@@ -28,7 +28,7 @@ pub struct Args {
 pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     let model = &args.model;
     let role = targets::builds_role(model);
-    let builders = builds_keys(config, model)?;
+    let builders = builds_keys(config, edge, model)?;
     let client = Client::new(config)?;
     let repository = Repository::refresh(config, &client, edge, [model])?;
     let online = agreed_online_keys(config, &client, edge, args.yes)?;
@@ -63,7 +63,13 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     changed
         .delegate_model(model, builders.public(), builders.threshold(), deltas, rollouts)
         .with_context(|| format!("the keys of [models.{model}] cannot work"))?;
-    let offline = KeyRing::load(config, "targets", &config.targets.keys, config.targets.threshold)?;
+    let offline = KeyRing::load(
+        config,
+        edge,
+        "targets",
+        &config.targets.keys,
+        config.targets.threshold,
+    )?;
     let targets_file = sign(&changed, &offline.signers()?).context("cannot sign the targets role")?;
     // With new keys the builds that are there must be signed anew, or devices would refuse them.
     let builds_expire = expires(edge.now, lifetime::BUILDS)?;

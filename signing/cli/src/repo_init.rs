@@ -56,7 +56,13 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         Some(root) => interrupted(&path, root, &keys)?,
         None => first_root(config, edge, &keys)?,
     };
-    let signers = KeyRing::load(config, "targets", &config.targets.keys, config.targets.threshold)?;
+    let signers = KeyRing::load(
+        config,
+        edge,
+        "targets",
+        &config.targets.keys,
+        config.targets.threshold,
+    )?;
     let targets = Targets::new(expires(edge.now, lifetime::TARGETS)?);
     let targets = sign(&targets, &signers.signers()?).context("cannot sign the targets role")?;
     // Before the upload: if that breaks off, running the command again finds the same root.
@@ -127,8 +133,14 @@ fn table(keys: &BTreeMap<String, PublicKey>) -> String {
 }
 
 fn first_root(config: &Config, edge: &Edge, online: &BTreeMap<String, PublicKey>) -> anyhow::Result<Vec<u8>> {
-    let own = KeyRing::load(config, "root", &config.root.keys, config.root.threshold)?;
-    let targets = KeyRing::load(config, "targets", &config.targets.keys, config.targets.threshold)?;
+    let own = KeyRing::load(config, edge, "root", &config.root.keys, config.root.threshold)?;
+    let targets = KeyRing::load(
+        config,
+        edge,
+        "targets",
+        &config.targets.keys,
+        config.targets.threshold,
+    )?;
     let mut root = Root::new(expires(edge.now, lifetime::ROOT)?);
     root.set_role("root", own.public(), own.threshold())
         .context("the keys of [root] cannot work")?;

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -21,17 +22,22 @@ pub struct NewFile<'a> {
     path: PathBuf,
 }
 
+/// What happens to an older file of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// The new one takes its place.
+    Replaced,
+    /// It stays, and the new one is not written: an error.
+    Kept,
+}
+
 impl Unfinished {
     /// Begins a file that shall be `path`.
     pub fn create(&self, path: &Path) -> anyhow::Result<NewFile<'_>> {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
         let begin = || {
             let (file, temporary) = tempfile::Builder::new()
                 .prefix(".millet-")
-                .tempfile_in(folder)
+                .tempfile_in(folder_of(path))
                 .map(NamedTempFile::into_parts)?;
             self.lock().insert(temporary.to_path_buf());
             io::Result::Ok((file, temporary))
@@ -70,14 +76,23 @@ impl NewFile<'_> {
 
     /// Makes it durable and gives it its name, in the place of an older file.
     pub fn finish(self) -> anyhow::Result<()> {
+        // A temporary file is for its owner only; a finished one is an ordinary file.
+        self.finish_as(0o644, Existing::Replaced)
+    }
+
+    /// The same with the file's mode, and with what happens to an older file.
+    pub fn finish_as(self, mode: u32, existing: Existing) -> anyhow::Result<()> {
         let temporary = self.temporary.to_path_buf();
         let finish = || {
-            // A temporary file is for its owner only; a finished one is an ordinary file.
-            use std::os::unix::fs::PermissionsExt;
-            self.file
-                .set_permissions(std::fs::Permissions::from_mode(0o644))?;
+            self.file.set_permissions(Permissions::from_mode(mode))?;
             self.file.sync_all()?;
-            self.temporary.persist(&self.path).map_err(|error| error.error)
+            let named = match existing {
+                Existing::Replaced => self.temporary.persist(&self.path),
+                Existing::Kept => self.temporary.persist_noclobber(&self.path),
+            };
+            named.map_err(|error| error.error)?;
+            // The name is part of what must survive a power cut.
+            File::open(folder_of(&self.path))?.sync_all()
         };
         let finished = finish().with_context(|| format!("cannot write {}", self.path.display()));
         self.owner.lock().remove(&temporary);
@@ -87,9 +102,27 @@ impl NewFile<'_> {
 
 /// Writes a small file whole or not at all.
 pub fn write_whole(unfinished: &Unfinished, path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    write_whole_as(unfinished, path, bytes, 0o644, Existing::Replaced)
+}
+
+/// The same with the file's mode, and with what happens to an older file.
+pub fn write_whole_as(
+    unfinished: &Unfinished,
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    existing: Existing,
+) -> anyhow::Result<()> {
     let mut new = unfinished.create(path)?;
     io::Write::write_all(new.file(), bytes).with_context(|| format!("cannot write {}", path.display()))?;
-    new.finish()
+    new.finish_as(mode, existing)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
 }
 
 #[cfg(test)]
@@ -117,5 +150,13 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
         unfinished.remove();
         assert!(path.exists());
+        write_whole_as(&unfinished, &path, b"other", 0o600, Existing::Kept).unwrap_err();
+        assert_eq!((std::fs::read(&path).unwrap(), count()), (b"whole".to_vec(), 1));
+        write_whole_as(&unfinished, &path, b"other", 0o600, Existing::Replaced).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(
+            (std::fs::read(&path).unwrap(), mode & 0o777),
+            (b"other".to_vec(), 0o600)
+        );
     }
 }

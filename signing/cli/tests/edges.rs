@@ -11,7 +11,7 @@ use millet_signing::{Ed25519Key, PublicKey, Signer};
 #[test]
 fn a_new_key_is_private_and_never_overwritten() {
     let workshop = Workshop::empty();
-    let made = workshop.ok(&["key", "new", "root1", "--out", "keys"]);
+    let made = workshop.ok(&["key", "new", "root1", "--out", "keys", "--no-passphrase"]);
     assert!(
         made.stdout.starts_with("file:keys/root1.key  "),
         "{}",
@@ -31,14 +31,17 @@ fn a_new_key_is_private_and_never_overwritten() {
 
     let before = fs::read(&private).unwrap();
     workshop.refused(
-        &["key", "new", "root1", "--out", "keys"],
+        &["key", "new", "root1", "--out", "keys", "--no-passphrase"],
         &["keys/root1.key", "never overwritten"],
     );
     assert_eq!(fs::read(&private).unwrap(), before);
     fs::remove_file(&private).unwrap();
-    workshop.refused(&["key", "new", "root1", "--out", "keys"], &["keys/root1.pub"]);
+    workshop.refused(
+        &["key", "new", "root1", "--out", "keys", "--no-passphrase"],
+        &["keys/root1.pub"],
+    );
     assert!(!private.exists());
-    workshop.ok(&["key", "new", "root2", "--out", "keys"]);
+    workshop.ok(&["key", "new", "root2", "--out", "keys", "--no-passphrase"]);
     let other = fs::read_to_string(workshop.path("keys/root2.key")).unwrap();
     let other = Ed25519Key::from_pkcs8_pem(&other).unwrap();
     assert_ne!(other.public_key(), &public);

@@ -204,7 +204,7 @@ fn setting_up_can_be_repeated() {
     assert_eq!(server.repository().metadata, metadata);
     // New keys for the model: the same builds, signed anew.
     workshop.ok(&publish("V1", &[]));
-    workshop.ok(&["key", "new", "builds2", "--out", "keys"]);
+    workshop.ok(&["key", "new", "builds2", "--out", "keys", "--no-passphrase"]);
     workshop.change_config("builds1", "builds2");
     workshop.refused(
         &publish("V2", &[]),

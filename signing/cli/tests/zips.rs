@@ -176,7 +176,7 @@ fn keys_that_cannot_sign_are_refused_by_name() {
     ] {
         refused(&key(&workshop, name), &words);
     }
-    workshop.ok(&["key", "new", "builds1"]);
+    workshop.ok(&["key", "new", "builds1", "--no-passphrase"]);
     refused("builds1.key", &["ed25519", "RSA-2048", "openssl genpkey"]);
     refused("nowhere.pem", &["cannot read"]);
     key(&workshop, "test-p256.pem");

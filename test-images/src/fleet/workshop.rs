@@ -52,7 +52,7 @@ impl Workshop {
             "root1", "root2", "root3", "targets1", "targets2", "targets3", "builds1",
         ];
         for name in names {
-            workshop.millet(&["key", "new", name, "--out", "keys"])?;
+            workshop.millet(&["key", "new", name, "--out", "keys", "--no-passphrase"])?;
         }
         let uris = |role: &str, count: u32| {
             let uris: Vec<_> = (1..=count)

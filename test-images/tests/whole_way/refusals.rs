@@ -110,7 +110,7 @@ fn a_stolen_name_is_not_enough_without_the_key() {
     }
     world
         .workshop
-        .millet(&["key", "new", "builds1", "--out", "keys"])
+        .millet(&["key", "new", "builds1", "--out", "keys", "--no-passphrase"])
         .unwrap();
     let (name, images) = (build(2), world.images(2));
     let ended = run(

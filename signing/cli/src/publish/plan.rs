@@ -75,7 +75,7 @@ fn decide_for(
         }
         return Ok(Planned::There(taken.clone()));
     }
-    trusted_builds_keys(config, repository, model)?;
+    let keys = trusted_builds_keys(config, edge, repository, model)?;
     let (train, sequence) = decide::sequence(&builds, args.sequence, edge.now, &config.time_zone)?;
     for channel in &channels {
         decide::check_growth(&builds, sequence, channel)?;
@@ -95,6 +95,8 @@ fn decide_for(
     if !args.partitions_changed {
         decide::check_partitions(&builds, images.names())?;
     }
+    // Payloads take minutes: nobody should come back to a question.
+    keys.unlock()?;
     Ok(Planned::New(Plan {
         model: model.clone(),
         train,

@@ -7,9 +7,10 @@ mod http;
 mod repository;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 pub use http::FakeServer;
 
@@ -32,7 +33,7 @@ impl Workshop {
     pub fn for_server(server: &FakeServer) -> Self {
         let workshop = Self::empty();
         for name in ["root1", "root2", "root3", "targets1", "targets2", "builds1"] {
-            workshop.ok(&["key", "new", name, "--out", "keys"]);
+            workshop.ok(&["key", "new", name, "--out", "keys", "--no-passphrase"]);
         }
         workshop.write("publish.token", TOKEN.as_bytes());
         fs::set_permissions(workshop.path("publish.token"), fs::Permissions::from_mode(0o600)).unwrap();
@@ -87,21 +88,29 @@ security_patch = "2026-11-05"
         command
     }
 
+    /// Runs `millet` with passphrases, a line each, on its file descriptor 0.
+    pub fn with_passphrases(&self, lines: &str, arguments: &[&str]) -> Finished {
+        let mut child = self
+            .command(arguments)
+            .args(["--passphrase-fd", "0"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // A run that ends before it asks has closed its end.
+        let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
+        Finished::of(&child.wait_with_output().unwrap())
+    }
+
     /// Runs `millet`, which must succeed.
     pub fn ok(&self, arguments: &[&str]) -> Finished {
-        let finished = self.run(arguments);
-        assert_eq!(finished.code, 0, "{arguments:?}: {}", finished.stderr);
-        finished
+        self.run(arguments).ok()
     }
 
     /// Runs `millet`, which must fail and say each of `words` on stderr and nothing on stdout.
     pub fn refused(&self, arguments: &[&str], words: &[&str]) {
-        let finished = self.run(arguments);
-        assert_eq!(finished.code, 1, "{arguments:?}: {}", finished.stderr);
-        assert_eq!(finished.stdout, "", "{arguments:?}");
-        for word in words {
-            assert!(finished.stderr.contains(word), "{word:?} in: {}", finished.stderr);
-        }
+        self.run(arguments).refused(words);
     }
 }
 
@@ -112,7 +121,21 @@ pub struct Finished {
 }
 
 impl Finished {
-    fn of(output: &Output) -> Self {
+    /// It failed and said each of `words` on stderr and nothing on stdout.
+    pub fn refused(&self, words: &[&str]) {
+        assert_eq!((self.code, self.stdout.as_str()), (1, ""), "{}", self.stderr);
+        for word in words {
+            assert!(self.stderr.contains(word), "{word:?} in: {}", self.stderr);
+        }
+    }
+
+    /// It succeeded.
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, 0, "{}", self.stderr);
+        self
+    }
+
+    pub fn of(output: &Output) -> Self {
         Self {
             code: output.status.code().unwrap(),
             stdout: String::from_utf8(output.stdout.clone()).unwrap(),

@@ -1,0 +1,62 @@
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use serde::Deserialize;
+
+/// Names a key.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub enum KeyUri {
+    /// `file:PATH`: a private key in PKCS#8, plain or encrypted by age; or a `.pub`, which only lists a key. In
+    /// millet.toml the path counts from the file's folder.
+    File(PathBuf),
+}
+
+impl KeyUri {
+    /// The same key, whose path no longer counts from `folder`.
+    pub fn resolved(&self, folder: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(folder.join(path)),
+        }
+    }
+}
+
+/// Why a text names no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyUriError {
+    /// No scheme that is known.
+    #[error("{0:?} names no key: write file:PATH")]
+    Scheme(String),
+    /// A scheme and nothing behind it.
+    #[error("{0:?} has nothing after the colon")]
+    Empty(String),
+}
+
+impl FromStr for KeyUri {
+    type Err = KeyUriError;
+
+    fn from_str(text: &str) -> Result<Self, KeyUriError> {
+        match text.split_once(':') {
+            Some((_, "")) => Err(KeyUriError::Empty(text.to_owned())),
+            Some(("file", path)) => Ok(Self::File(path.into())),
+            _ => Err(KeyUriError::Scheme(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for KeyUri {
+    type Error = KeyUriError;
+
+    fn try_from(text: String) -> Result<Self, KeyUriError> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for KeyUri {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(out, "file:{}", path.display()),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Passphrases from a terminal and from an agent.
+
+mod agent;
+mod terminal;
