@@ -41,6 +41,21 @@ pub struct KeysConfig {
     pub folder: PathBuf,
     /// Who keeps passphrases.
     pub passphrase_agent: Option<PassphraseAgent>,
+    /// The keys that other programs hold, by name.
+    pub programs: BTreeMap<String, ExecConfig>,
+}
+
+/// A key that another program holds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExecConfig {
+    /// The program and its arguments. One with a `/` counts from the file's folder, any other is looked for in `PATH`.
+    pub exec: Vec<String>,
+    /// The file with the key's public half.
+    pub public: PathBuf,
+    /// How long one signature may take, in seconds, from 1 to 3600.
+    #[serde(default = "two_minutes")]
+    pub timeout_seconds: u32,
 }
 
 /// Keys of a top-level role.
@@ -115,6 +130,8 @@ struct File {
     time_zone: Option<Spanned<String>>,
     #[serde(default)]
     passphrase_agent: Option<PassphraseAgent>,
+    #[serde(default)]
+    keys: BTreeMap<String, Spanned<ExecConfig>>,
     root: Spanned<RoleConfig>,
     targets: Spanned<RoleConfig>,
     #[serde(default)]
@@ -132,6 +149,12 @@ fn parse(text: &str, folder: PathBuf) -> Result<Config, Fault> {
         at: error.span().map_or(0, |span| span.start),
         message: error.message().to_owned(),
     })?;
+    let mut programs = BTreeMap::new();
+    for (name, config) in file.keys {
+        let at = config.span().start;
+        check_program(&name, config.get_ref()).map_err(|message| Fault { at, message })?;
+        programs.insert(name, config.into_inner());
+    }
     let mut models = BTreeMap::new();
     for (name, config) in file.models {
         let at = config.span().start;
@@ -141,14 +164,13 @@ fn parse(text: &str, folder: PathBuf) -> Result<Config, Fault> {
         })?;
         let config = config.into_inner();
         check_threshold(config.keys.len(), config.threshold, at)?;
+        check_named(&config.keys, &programs, at)?;
         models.insert(model, config);
     }
     let role = |role: Spanned<RoleConfig>| {
-        check_threshold(
-            role.get_ref().keys.len(),
-            role.get_ref().threshold,
-            role.span().start,
-        )?;
+        let at = role.span().start;
+        check_threshold(role.get_ref().keys.len(), role.get_ref().threshold, at)?;
+        check_named(&role.get_ref().keys, &programs, at)?;
         Ok(role.into_inner())
     };
     Ok(Config {
@@ -166,6 +188,7 @@ fn parse(text: &str, folder: PathBuf) -> Result<Config, Fault> {
                 folder.clone()
             },
             passphrase_agent: file.passphrase_agent,
+            programs,
         },
         folder,
     })
@@ -204,12 +227,43 @@ fn check_threshold(keys: usize, threshold: u64, at: usize) -> Result<(), Fault> 
     Ok(())
 }
 
+fn check_program(name: &str, config: &ExecConfig) -> Result<(), String> {
+    if config.exec.first().is_none_or(String::is_empty) {
+        return Err(format!(
+            "[keys.{name}] names no program: exec = [\"program\", \"argument\"]"
+        ));
+    }
+    if !(1..=3600).contains(&config.timeout_seconds) {
+        return Err(format!("timeout_seconds of [keys.{name}] is not from 1 to 3600"));
+    }
+    Ok(())
+}
+
+/// Names of programs are checked where roles list them.
+fn check_named(keys: &[KeyUri], programs: &BTreeMap<String, ExecConfig>, at: usize) -> Result<(), Fault> {
+    let unknown = keys.iter().find_map(|key| match key {
+        KeyUri::Exec(name) if !programs.contains_key(name) => Some(name),
+        _ => None,
+    });
+    match unknown {
+        Some(name) => Err(Fault {
+            at,
+            message: format!("there is no [keys.{name}] that says which program exec:{name} is"),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Line and column, both from 1, of an offset.
 fn position(text: &str, at: usize) -> (usize, usize) {
     let before = text.get(..at).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
     (line, column)
+}
+
+fn two_minutes() -> u32 {
+    120
 }
 
 fn one() -> u64 {

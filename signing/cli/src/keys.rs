@@ -5,9 +5,11 @@
 //! [`KeyRing::unlock`] before long work, so that nobody is asked for a passphrase that is not needed.
 
 mod agent;
+mod exec;
 mod file;
 mod keychain;
 mod passphrase;
+mod patience;
 mod sealed;
 mod secret;
 mod terminal;

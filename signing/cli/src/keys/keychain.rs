@@ -7,6 +7,7 @@ use std::rc::Rc;
 use anyhow::{Context, bail};
 use millet_signing::PublicKey;
 
+use super::exec::Program;
 use super::file::{KeyFile, PlainFile, SealedFile, read_public};
 use super::passphrase::Passphrases;
 use super::{Holder, KeyUri, Request};
@@ -36,6 +37,8 @@ pub enum Place {
     PlainFile,
     /// In a file that a passphrase opens.
     EncryptedFile,
+    /// With another program.
+    Program,
 }
 
 impl Place {
@@ -45,6 +48,7 @@ impl Place {
             Self::Elsewhere => "not here",
             Self::PlainFile => "in a file without a passphrase",
             Self::EncryptedFile => "in an encrypted file",
+            Self::Program => "in another program",
         }
     }
 }
@@ -75,6 +79,7 @@ impl Keychain {
         }
         let key = match &whole {
             KeyUri::File(path) => self.file(config, uri, path),
+            KeyUri::Exec(name) => exec(config, uri, name),
         };
         let key = Rc::new(key.with_context(|| format!("cannot use the key {uri}"))?);
         self.found.borrow_mut().insert(whole, Rc::clone(&key));
@@ -167,6 +172,21 @@ impl Key {
         }
         Ok(signature)
     }
+}
+
+fn exec(config: &KeysConfig, uri: &KeyUri, name: &str) -> anyhow::Result<Key> {
+    let table = config
+        .programs
+        .get(name)
+        .with_context(|| format!("there is no [keys.{name}]"))?;
+    let public = read_public(&config.folder.join(&table.public))?;
+    let program = Program::find(name, table, &config.folder, public.clone());
+    Ok(Key {
+        uri: uri.clone(),
+        public,
+        place: program.as_ref().map_or(Place::Elsewhere, |_| Place::Program),
+        holder: program.map(|program| Box::new(program) as Box<dyn Holder>),
+    })
 }
 
 fn is_missing(error: &anyhow::Error) -> bool {

@@ -11,6 +11,8 @@ pub enum KeyUri {
     /// `file:PATH`: a private key in PKCS#8, plain or encrypted by age; or a `.pub`, which only lists a key. In
     /// millet.toml the path counts from the file's folder.
     File(PathBuf),
+    /// `exec:NAME`: a key that another program holds, as `[keys.NAME]` in millet.toml says.
+    Exec(String),
 }
 
 impl KeyUri {
@@ -18,6 +20,7 @@ impl KeyUri {
     pub fn resolved(&self, folder: &Path) -> Self {
         match self {
             Self::File(path) => Self::File(folder.join(path)),
+            Self::Exec(name) => Self::Exec(name.clone()),
         }
     }
 }
@@ -26,7 +29,7 @@ impl KeyUri {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyUriError {
     /// No scheme that is known.
-    #[error("{0:?} names no key: write file:PATH")]
+    #[error("{0:?} names no key: write file:PATH or exec:NAME")]
     Scheme(String),
     /// A scheme and nothing behind it.
     #[error("{0:?} has nothing after the colon")]
@@ -40,6 +43,7 @@ impl FromStr for KeyUri {
         match text.split_once(':') {
             Some((_, "")) => Err(KeyUriError::Empty(text.to_owned())),
             Some(("file", path)) => Ok(Self::File(path.into())),
+            Some(("exec", name)) => Ok(Self::Exec(name.to_owned())),
             _ => Err(KeyUriError::Scheme(text.to_owned())),
         }
     }
@@ -57,6 +61,7 @@ impl fmt::Display for KeyUri {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(out, "file:{}", path.display()),
+            Self::Exec(name) => write!(out, "exec:{name}"),
         }
     }
 }
