@@ -42,14 +42,14 @@ fn read_config(path: &Path) -> anyhow::Result<Option<Config>> {
     path.exists().then(|| Config::read(path)).transpose()
 }
 
-/// A key as an argument names it, by URI or path, with what finding it takes: its path counts from here.
+/// A key as an argument names it, by URI or path, with what finding it takes: its paths count from here.
 fn named(argument: &str, config: Option<&Config>) -> anyhow::Result<(KeyUri, KeysConfig)> {
     let uri = match argument.split_once(':') {
         Some(_) => argument.parse()?,
         None => KeyUri::File(argument.into()),
     };
     let mut keys = config.map(|config| config.keys.clone()).unwrap_or_default();
-    if matches!(uri, KeyUri::File(_)) {
+    if !matches!(uri, KeyUri::Exec(_)) {
         keys.folder = "".into();
     }
     Ok((uri, keys))

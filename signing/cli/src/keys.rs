@@ -10,6 +10,8 @@ mod file;
 mod keychain;
 mod passphrase;
 mod patience;
+mod percent;
+mod pkcs11;
 mod sealed;
 mod secret;
 mod terminal;

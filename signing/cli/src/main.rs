@@ -38,7 +38,7 @@ struct Cli {
     /// Names server, keys and models.
     #[arg(long, global = true, value_name = "FILE", default_value = "millet.toml")]
     config: PathBuf,
-    /// Reads passphrases from this file descriptor, a line for each in the order they are asked for.
+    /// Reads passphrases and PINs from this file descriptor, a line for each in the order they are asked for.
     #[arg(long, global = true, value_name = "N")]
     passphrase_fd: Option<u32>,
     #[command(subcommand)]

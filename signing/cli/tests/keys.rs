@@ -101,7 +101,12 @@ fn an_encrypted_key_signs_and_is_asked_for_once() {
     let blobs = server.repository().blobs.len();
     workshop
         .with_passphrases("friday morning\n", &PUBLISH)
-        .refused(&["the passphrase does not open", "keys/builds1.key"]);
+        // Found while planning, before the work of making a payload.
+        .refused(&[
+            "V1 cannot be published",
+            "the passphrase does not open",
+            "keys/builds1.key",
+        ]);
     workshop.refused(&PUBLISH, &["nobody is there to ask", "--passphrase-fd"]);
     assert_eq!(server.repository().blobs.len(), blobs);
     // Planning and signing both use the key. One line and then a bad one: the key is opened once.
@@ -272,6 +277,12 @@ fn an_encrypted_file_is_held_to_what_it_is() {
     workshop
         .with_passphrases("friday evening\n", &export)
         .refused(&["cannot write keys/builds1.pub"]);
+
+    fs::copy(workshop.path("keys/root1.pub"), workshop.path("keys/builds1.pub")).unwrap();
+    workshop
+        .with_passphrases("friday evening\n", &["model", "add", "rubik"])
+        .refused(&["keys/builds1.key is another key than the .pub beside it"]);
+    workshop.write("keys/builds1.pub", &own);
 
     // One flipped letter, or half of it, opens no more.
     let middle = sealed.len() / 2;

@@ -13,6 +13,7 @@ use millet_signing::KeyId;
 use zeroize::Zeroizing;
 
 use super::passphrase::About;
+use super::percent;
 use super::secret::Secret;
 
 /// What a pinentry has to know of the person's surroundings to find them.
@@ -167,7 +168,13 @@ impl GpgAgent {
             match word {
                 b"OK" => return Ok(data),
                 b"ERR" => return Err(refusal(&String::from_utf8_lossy(rest))),
-                b"D" => unescape(rest, &mut data)?,
+                b"D" => {
+                    let part = percent::decoded(rest).ok_or(AgentError::Protocol("a broken escape"))?;
+                    if data.len() + part.len() > LONGEST_PASSPHRASE {
+                        return Err(AgentError::Protocol("the passphrase is too long"));
+                    }
+                    data.extend_from_slice(&part);
+                }
                 b"S" => {}
                 _ if word.starts_with(b"#") => {}
                 b"INQUIRE" => return Err(AgentError::Protocol("it asks back")),
@@ -229,34 +236,9 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// Data lines escape by percent alone.
-fn unescape(text: &[u8], into: &mut Zeroizing<Vec<u8>>) -> Result<(), AgentError> {
-    let mut rest = text.iter();
-    while let Some(&byte) = rest.next() {
-        let byte = match byte {
-            b'%' => {
-                let digits = [rest.next(), rest.next()]
-                    .map(|digit| digit.and_then(|digit| char::from(*digit).to_digit(16)));
-                let [Some(high), Some(low)] = digits else {
-                    return Err(AgentError::Protocol("a broken escape"));
-                };
-                // Two hexadecimal digits are a byte.
-                (high << 4 | low) as u8
-            }
-            byte => byte,
-        };
-        if into.len() == LONGEST_PASSPHRASE {
-            return Err(AgentError::Protocol("the passphrase is too long"));
-        }
-        into.push(byte);
-    }
-    Ok(())
-}
-
 fn socket() -> Result<PathBuf, AgentError> {
     let listed = gpgconf(&["--list-dirs", "agent-socket"])?;
-    let mut path = Zeroizing::new(Vec::new());
-    unescape(listed.trim_ascii(), &mut path)?;
+    let path = percent::decoded(listed.trim_ascii()).unwrap_or_default();
     match std::str::from_utf8(&path) {
         Ok(path) if path.starts_with('/') => Ok(path.into()),
         _ => Err(AgentError::Protocol("gpgconf names no socket")),
@@ -281,15 +263,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes() {
+    fn arguments_are_escaped() {
         assert_eq!(escaped("a key+ä%"), "a+key%2B%C3%A4%25");
-        let mut out = Zeroizing::new(Vec::new());
-        unescape(b"50%25%0Ax+y", &mut out).unwrap();
-        assert_eq!(*out, b"50%\nx+y");
-        for broken in [b"%".as_slice(), b"%2", b"%zz"] {
-            unescape(broken, &mut out).unwrap_err();
-        }
-        unescape(&[b'x'; LONGEST_PASSPHRASE + 1], &mut out).unwrap_err();
     }
 
     #[test]

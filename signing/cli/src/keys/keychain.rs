@@ -10,12 +10,17 @@ use millet_signing::PublicKey;
 use super::exec::Program;
 use super::file::{KeyFile, PlainFile, SealedFile, read_public};
 use super::passphrase::Passphrases;
+use super::pkcs11::Pkcs11Uri;
+#[cfg(feature = "pkcs11")]
+use super::pkcs11::{Modules, Token};
 use super::{Holder, KeyUri, Request};
 use crate::config::KeysConfig;
 
 /// The keys of one run. Each is found once and opened once, however many roles it signs for.
 pub struct Keychain {
     passphrases: Rc<Passphrases>,
+    #[cfg(feature = "pkcs11")]
+    modules: Modules,
     found: RefCell<BTreeMap<KeyUri, Rc<Key>>>,
 }
 
@@ -39,6 +44,8 @@ pub enum Place {
     EncryptedFile,
     /// With another program.
     Program,
+    /// On a token.
+    Token,
 }
 
 impl Place {
@@ -49,6 +56,7 @@ impl Place {
             Self::PlainFile => "in a file without a passphrase",
             Self::EncryptedFile => "in an encrypted file",
             Self::Program => "in another program",
+            Self::Token => "on a token",
         }
     }
 }
@@ -58,6 +66,8 @@ impl Keychain {
     pub fn new(passphrases: Passphrases) -> Self {
         Self {
             passphrases: Rc::new(passphrases),
+            #[cfg(feature = "pkcs11")]
+            modules: Modules::default(),
             found: RefCell::default(),
         }
     }
@@ -80,6 +90,7 @@ impl Keychain {
         let key = match &whole {
             KeyUri::File(path) => self.file(config, uri, path),
             KeyUri::Exec(name) => exec(config, uri, name),
+            KeyUri::Pkcs11(place) => self.token(uri, place),
         };
         let key = Rc::new(key.with_context(|| format!("cannot use the key {uri}"))?);
         self.found.borrow_mut().insert(whole, Rc::clone(&key));
@@ -128,6 +139,45 @@ impl Keychain {
                 Ok(key(public, Place::EncryptedFile, Some(Box::new(holder))))
             }
         }
+    }
+}
+
+#[cfg(feature = "pkcs11")]
+impl Keychain {
+    fn token(&self, uri: &KeyUri, place: &Pkcs11Uri) -> anyhow::Result<Key> {
+        // A machine without the library has no such token either.
+        let token = match place.module.exists() {
+            true => Token::find(place, &self.modules, Rc::clone(&self.passphrases))?,
+            false => None,
+        };
+        let public = match (&place.public, &token) {
+            (Some(path), _) => read_public(path)?,
+            (None, Some(token)) => token.public()?,
+            (None, None) => bail!(
+                "no such token is here; public=FILE at the end of the URI names its public half, for machines without it"
+            ),
+        };
+        Ok(Key {
+            uri: uri.clone(),
+            public,
+            place: token.as_ref().map_or(Place::Elsewhere, |_| Place::Token),
+            holder: token.map(|token| Box::new(token) as Box<dyn Holder>),
+        })
+    }
+}
+
+#[cfg(not(feature = "pkcs11"))]
+impl Keychain {
+    fn token(&self, uri: &KeyUri, place: &Pkcs11Uri) -> anyhow::Result<Key> {
+        let Some(path) = &place.public else {
+            bail!("this millet was built without its feature pkcs11");
+        };
+        Ok(Key {
+            uri: uri.clone(),
+            public: read_public(path)?,
+            place: Place::Elsewhere,
+            holder: None,
+        })
     }
 }
 

@@ -95,6 +95,19 @@ impl Passphrases {
         Ok(secret)
     }
 
+    /// The PIN of a token: a line of its own of the file descriptor, or once at the terminal. No agent is asked, and no
+    /// line serves twice, since a token counts wrong PINs.
+    ///
+    /// # Errors
+    /// When there is no further line, or nobody is there to ask.
+    #[cfg(feature = "pkcs11")]
+    pub fn pin(&self, token: &str) -> anyhow::Result<Secret> {
+        match &self.lines {
+            Some(lines) => lines.borrow_mut().own(),
+            None => self.at_terminal(&format!("PIN of the token {token}:"), NO_PIN),
+        }
+    }
+
     fn ask(
         &self,
         agent: Option<PassphraseAgent>,
@@ -126,6 +139,8 @@ impl Passphrases {
 }
 
 const NOBODY: &str = "give it with --passphrase-fd, or name an agent in millet.toml";
+#[cfg(feature = "pkcs11")]
+const NO_PIN: &str = "give it with --passphrase-fd, or name a file of mode 600 by pin-source in the URI";
 const NO_PASSPHRASE: &str = "give it with --passphrase-fd, or write a plain file with --no-passphrase";
 
 /// The lines behind a file descriptor: one for each passphrase in the order they are asked for. The last one serves
@@ -145,27 +160,35 @@ impl Lines {
         }
     }
 
+    /// The next line, or the last one again.
     fn next(&mut self) -> anyhow::Result<Secret> {
-        let what = || {
-            format!(
-                "cannot read a passphrase from the file descriptor {}",
-                self.number
-            )
-        };
-        let file = match self.file.take() {
-            Some(file) => file,
-            // Opened by its name, since a number alone cannot be turned into a file without unsafe code.
-            None => File::open(format!("/dev/fd/{}", self.number)).with_context(what)?,
-        };
-        match (read_line(&file), &self.last) {
-            (Ok(line), _) => self.last = Some(Secret::new(line)),
-            (Err(error), Some(_)) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            (Err(error), _) => return Err(error).with_context(what),
+        if let Some(line) = self.read()? {
+            self.last = Some(line);
         }
-        self.file = Some(file);
         match &self.last {
             Some(last) => Ok(Secret::new(last.expose().to_owned().into())),
-            None => bail!(what()),
+            None => bail!("the file descriptor {} has no line", self.number),
+        }
+    }
+
+    /// The next line and no other.
+    #[cfg(feature = "pkcs11")]
+    fn own(&mut self) -> anyhow::Result<Secret> {
+        self.read()?
+            .with_context(|| format!("the file descriptor {} has no further line", self.number))
+    }
+
+    fn read(&mut self) -> anyhow::Result<Option<Secret>> {
+        let what = || format!("cannot read from the file descriptor {}", self.number);
+        let file = match &mut self.file {
+            Some(file) => file,
+            // Opened by its name, since a number alone cannot be turned into a file without unsafe code.
+            none => none.insert(File::open(format!("/dev/fd/{}", self.number)).with_context(what)?),
+        };
+        match read_line(&*file) {
+            Ok(line) => Ok(Some(Secret::new(line))),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(error).with_context(what),
         }
     }
 }

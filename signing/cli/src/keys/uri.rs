@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use serde::Deserialize;
 
+use super::pkcs11::{Pkcs11Uri, Pkcs11UriError};
+
 /// Names a key.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
@@ -13,6 +15,8 @@ pub enum KeyUri {
     File(PathBuf),
     /// `exec:NAME`: a key that another program holds, as `[keys.NAME]` in millet.toml says.
     Exec(String),
+    /// `pkcs11:…`: a key on a token (RFC 7512).
+    Pkcs11(Box<Pkcs11Uri>),
 }
 
 impl KeyUri {
@@ -21,6 +25,7 @@ impl KeyUri {
         match self {
             Self::File(path) => Self::File(folder.join(path)),
             Self::Exec(name) => Self::Exec(name.clone()),
+            Self::Pkcs11(uri) => Self::Pkcs11(Box::new(uri.resolved(folder))),
         }
     }
 }
@@ -29,11 +34,14 @@ impl KeyUri {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyUriError {
     /// No scheme that is known.
-    #[error("{0:?} names no key: write file:PATH or exec:NAME")]
+    #[error("{0:?} names no key: write file:PATH, exec:NAME or pkcs11:…")]
     Scheme(String),
     /// A scheme and nothing behind it.
     #[error("{0:?} has nothing after the colon")]
     Empty(String),
+    /// A token's URI that is not one, or says too little or too much.
+    #[error(transparent)]
+    Pkcs11(#[from] Pkcs11UriError),
 }
 
 impl FromStr for KeyUri {
@@ -44,6 +52,7 @@ impl FromStr for KeyUri {
             Some((_, "")) => Err(KeyUriError::Empty(text.to_owned())),
             Some(("file", path)) => Ok(Self::File(path.into())),
             Some(("exec", name)) => Ok(Self::Exec(name.to_owned())),
+            Some(("pkcs11", rest)) => Ok(Self::Pkcs11(Box::new(rest.parse()?))),
             _ => Err(KeyUriError::Scheme(text.to_owned())),
         }
     }
@@ -62,6 +71,7 @@ impl fmt::Display for KeyUri {
         match self {
             Self::File(path) => write!(out, "file:{}", path.display()),
             Self::Exec(name) => write!(out, "exec:{name}"),
+            Self::Pkcs11(uri) => uri.fmt(out),
         }
     }
 }
