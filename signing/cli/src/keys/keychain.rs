@@ -45,6 +45,7 @@ pub enum Place {
     /// With another program.
     Program,
     /// On a token.
+    #[cfg(feature = "pkcs11")]
     Token,
 }
 
@@ -56,6 +57,7 @@ impl Place {
             Self::PlainFile => "in a file without a passphrase",
             Self::EncryptedFile => "in an encrypted file",
             Self::Program => "in another program",
+            #[cfg(feature = "pkcs11")]
             Self::Token => "on a token",
         }
     }

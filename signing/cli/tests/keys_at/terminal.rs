@@ -89,6 +89,15 @@ fn a_new_passphrase_is_asked_for_twice_without_echo() {
     let workshop = Workshop::empty();
     let mut session = Session::start(&workshop, &["key", "new", "root1", "--out", "keys"]);
     session.answer("New passphrase for keys/root1.key: ", "correct horse");
+    session.wait_for("The same once more: ");
+    // Now it is in memory, and nowhere where other programs look.
+    for file in ["cmdline", "environ"] {
+        let seen = std::fs::read(format!("/proc/{}/{file}", session.child.id())).unwrap();
+        assert!(
+            !String::from_utf8_lossy(&seen).contains("correct horse"),
+            "{file}"
+        );
+    }
     session.answer("The same once more: ", "correct horse");
     let (finished, shown) = session.finish();
     finished.ok();
