@@ -104,6 +104,25 @@ impl Case {
             .any(|(_, bytes)| keys(bytes) != first)
     }
 
+    /// Whether the server has other bytes for a file and version than in a step before.
+    pub fn changed_under_a_version(&self, step: usize) -> bool {
+        let version = |bytes: &[u8]| -> Option<Value> {
+            let file: Value = serde_json::from_slice(bytes).ok()?;
+            file["signed"].get("version").cloned()
+        };
+        let differs = |name: &str, before: &[u8], now: &[u8]| {
+            let numbered = name.starts_with(|first: char| first.is_ascii_digit());
+            before != now && (numbered || version(before) == version(now))
+        };
+        let Some((now, before)) = self.steps[..=step].split_last() else {
+            return false;
+        };
+        now.files.iter().any(|(name, bytes)| {
+            let mut earlier = before.iter().filter_map(|step| step.files.get(name));
+            earlier.any(|earlier| differs(name, earlier, bytes))
+        })
+    }
+
     pub fn bends_until(&self, step: usize) -> Vec<&'static str> {
         let until = self.steps.iter().take(step + 1);
         until.flat_map(|step| step.bends.iter().copied()).collect()

@@ -64,8 +64,8 @@ impl Difference<'_> {
         if self.case.online_keys_rotated(self.step) && self.way() == Way::Looser {
             return Some(FORGETS_LESS);
         }
-        // python-tuf, which keeps what it has as we do, bears us out, or has nothing more to say since it has no root.
-        let borne_out = self.third.is_none() || self.third == self.ours;
+        // python-tuf, which keeps what it has as we do, bears us out; or it went another way before, and then the files do.
+        let borne_out = self.third == self.ours || self.case.changed_under_a_version(self.step);
         let again = self.judge == Judge::Sigstore && self.step > 0 && borne_out;
         again.then_some(FETCHES_AGAIN)
     }
