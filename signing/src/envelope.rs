@@ -19,8 +19,9 @@ const SPEC_VERSION: &str = "1.0.33";
 const MOST_SIGNATURES: usize = 128;
 
 /// A parsed file whose signatures nobody has checked yet.
+#[derive(Debug)]
 pub(crate) struct Envelope {
-    signed: Value,
+    pub signed: Value,
     /// The canonical form of exactly what stood under `signed`, unknown fields included.
     pub message: Vec<u8>,
     pub signatures: BTreeMap<KeyId, Vec<u8>>,

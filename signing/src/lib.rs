@@ -7,6 +7,7 @@
 //! repository uses [`verify`] on what it is sent and [`sign`] on what it makes.
 
 pub mod canonical;
+mod collect;
 mod envelope;
 mod error;
 mod instant;
@@ -28,6 +29,7 @@ extern crate self as millet_signing;
 #[path = "../tests/maker/mod.rs"]
 mod maker;
 
+pub use collect::{Collected, Different};
 pub use error::{FormError, TrustError};
 pub use instant::effective_now;
 pub use key::{KeyId, PublicKey};

@@ -50,14 +50,24 @@ impl<'a> Authority<'a> {
         self.keyids.iter().filter_map(move |keyid| keys.get(keyid))
     }
 
+    /// One of its keys.
+    pub(crate) fn key(&self, keyid: &KeyId) -> Option<&'a PublicKey> {
+        self.keys.get(keyid)
+    }
+
     /// Whether `key` is one of them, in whatever spelling.
     pub fn has(&self, key: &PublicKey) -> bool {
         key.material()
             .is_some_and(|wanted| self.keys().any(|own| own.material().as_ref() == Some(&wanted)))
     }
 
+    /// Whether exactly these keys sign for it, at this threshold.
+    pub fn is(&self, keys: &[PublicKey], threshold: u64) -> bool {
+        self.threshold == threshold && self.keyids.len() == keys.len() && keys.iter().all(|key| self.has(key))
+    }
+
     /// Whether two roles are signed by the same keys at the same threshold.
-    pub(crate) fn same_keys(&self, other: &Authority<'_>) -> bool {
+    pub fn same_keys(&self, other: &Authority<'_>) -> bool {
         let materials = |authority: &Authority<'_>| -> BTreeSet<_> {
             authority.keys().filter_map(PublicKey::material).collect()
         };

@@ -1,8 +1,12 @@
 //! Build manifests as signed and uploaded.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use anyhow::{Context, bail};
+use millet_protocol::api::Publication;
 use millet_protocol::{BuildManifest, Model, Sha256Digest, targets};
-use millet_signing::metadata::{TargetFile, lifetime};
+use millet_signing::metadata::{TargetFile, Targets, lifetime};
 use millet_signing::sign;
 use sha2::{Digest, Sha256};
 
@@ -10,8 +14,10 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::keys::KeyRing;
+use crate::output;
 use crate::progress::Meter;
 use crate::repository::{Repository, expires};
+use crate::sign::{Parts, Request};
 
 /// The exact bytes of a manifest.
 pub struct Document {
@@ -48,21 +54,63 @@ impl Document {
     }
 }
 
-/// The next version of `builds.<model>` with some files new or changed, signed by the model's keys.
-pub fn sign_builds(
-    config: &Config,
+/// The next version of `builds.<model>` with some files new or changed.
+pub fn next_builds(
     edge: &Edge,
     repository: &Repository<'_>,
     model: &Model,
     files: impl IntoIterator<Item = (String, TargetFile)>,
-) -> anyhow::Result<String> {
-    let keys = trusted_builds_keys(config, edge, repository, model)?;
+) -> anyhow::Result<Targets> {
     let mut builds = repository
         .builds_role(model)?
         .next(expires(edge.now, lifetime::BUILDS)?);
     builds.targets.extend(files);
-    let signed = sign(&builds, &keys.signers()?).with_context(|| format!("cannot sign {}", keys.role()))?;
-    String::from_utf8(signed).context("signed metadata is text")
+    Ok(builds)
+}
+
+/// Lists of builds, each signed by its model's keys that are here.
+pub fn sign_builds(
+    config: &Config,
+    edge: &Edge,
+    repository: &Repository<'_>,
+    lists: &BTreeMap<Model, Targets>,
+) -> anyhow::Result<Publication> {
+    let mut metadata = BTreeMap::new();
+    for (model, builds) in lists {
+        let keys = trusted_builds_keys(config, edge, repository, model)?;
+        let signed =
+            sign(builds, &keys.signers()?).with_context(|| format!("cannot sign {}", keys.role()))?;
+        let text = String::from_utf8(signed).context("signed metadata is text")?;
+        metadata.insert(keys.role().to_owned(), text);
+    }
+    Ok(Publication { metadata })
+}
+
+/// Writes a request that others sign: lists of builds, with the manifests that are new in them.
+pub fn ask_for_signatures(
+    path: &Path,
+    edge: &Edge,
+    repository: &Repository<'_>,
+    lists: &BTreeMap<Model, Targets>,
+    documents: &[&Document],
+) -> anyhow::Result<()> {
+    let mut parts = Parts {
+        roots: repository.roots()?,
+        current: BTreeMap::from([("targets".to_owned(), repository.file("targets")?)]),
+        ..Parts::default()
+    };
+    for (model, builds) in lists {
+        let role = targets::builds_role(model);
+        parts.current.insert(role.clone(), repository.file(&role)?);
+        parts.asked.insert(role, sign(builds, &[])?);
+    }
+    for document in documents {
+        let text = String::from_utf8(document.bytes.clone())?;
+        parts.manifests.insert(document.name.clone(), text);
+    }
+    Request::of(parts)?.write(path, &edge.unfinished)?;
+    output::next(&format!("millet sign {}", path.display()));
+    Ok(())
 }
 
 /// The keys that sign a model's builds: they are here, and the repository trusts them.

@@ -22,7 +22,7 @@ use std::rc::Rc;
 use anyhow::bail;
 use millet_signing::{PublicKey, SignError, Signer};
 
-use crate::config::Config;
+use crate::config::{Config, KeysConfig};
 use crate::edge::Edge;
 
 pub use agent::Surroundings;
@@ -71,6 +71,17 @@ impl KeyRing {
         uris: &[KeyUri],
         threshold: u64,
     ) -> anyhow::Result<Self> {
+        Self::find(&config.keys, edge, role, uris, threshold)
+    }
+
+    /// The same without a millet.toml.
+    pub fn find(
+        config: &KeysConfig,
+        edge: &Edge,
+        role: &str,
+        uris: &[KeyUri],
+        threshold: u64,
+    ) -> anyhow::Result<Self> {
         let mut ring = Self {
             threshold,
             role: role.to_owned(),
@@ -79,7 +90,7 @@ impl KeyRing {
             elsewhere: Vec::new(),
         };
         for uri in uris {
-            let key = edge.keychain.key(&config.keys, uri)?;
+            let key = edge.keychain.key(config, uri)?;
             ring.public.push(key.public().clone());
             if key.is_here() {
                 ring.members.push(Member {
@@ -101,6 +112,16 @@ impl KeyRing {
     /// All its keys.
     pub fn public(&self) -> &[PublicKey] {
         &self.public
+    }
+
+    /// Those whose private half is here, however many must sign.
+    pub fn here(&self) -> impl Iterator<Item = &dyn Signer> {
+        self.members.iter().map(|member| member as &dyn Signer)
+    }
+
+    /// The URIs of the others.
+    pub fn elsewhere(&self) -> &[String] {
+        &self.elsewhere
     }
 
     /// How many of them must sign.

@@ -17,10 +17,12 @@ mod payload;
 mod progress;
 mod promote;
 mod publish;
+mod repo_check;
 mod repo_init;
 mod repository;
 mod rollout;
 mod selection;
+mod sign;
 mod unfinished;
 
 use std::path::PathBuf;
@@ -50,16 +52,18 @@ enum Command {
     /// Makes, protects and shows keys.
     #[command(subcommand)]
     Key(key::Command),
-    /// Sets up a repository.
+    /// Sets up a repository, and checks it.
     #[command(subcommand)]
     Repo(RepoCommand),
     /// Adds device types.
     #[command(subcommand)]
     Model(ModelCommand),
     /// Publishes a build: payload, manifest, signatures, upload.
-    Publish(publish::Args),
+    Publish(Box<publish::Args>),
     /// Allows a published build on another channel.
     Promote(promote::Args),
+    /// Collects signatures of people who are elsewhere: signs a request, or makes, shows and imports one.
+    Sign(sign::Args),
     /// Starts, watches and stops rollouts.
     #[command(subcommand)]
     Rollout(rollout::Command),
@@ -72,6 +76,8 @@ enum Command {
 enum RepoCommand {
     /// Makes a new repository on the server: its first root and its empty list of models.
     Init(repo_init::Args),
+    /// Checks all that devices would check, and what expires soon.
+    Check(repo_check::Args),
 }
 
 #[derive(Subcommand)]
@@ -101,10 +107,12 @@ fn run(cli: &Cli, edge: &Edge) -> anyhow::Result<()> {
     let config = || Config::read(&cli.config);
     match &cli.command {
         Command::Key(command) => key::run(command, &cli.config, edge),
+        Command::Repo(RepoCommand::Check(args)) => repo_check::run(args, &config, edge),
         Command::Repo(RepoCommand::Init(args)) => repo_init::run(args, &config()?, edge),
         Command::Model(ModelCommand::Add(args)) => model_add::run(args, &config()?, edge),
         Command::Publish(args) => publish::run(args, &config()?, edge),
         Command::Promote(args) => promote::run(args, &config()?, edge),
+        Command::Sign(args) => sign::run(args, &config, edge),
         Command::Rollout(command) => rollout::run(command, &config()?, edge),
         Command::Payload(command) => payload::run(command, edge),
     }

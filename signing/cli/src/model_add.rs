@@ -4,7 +4,7 @@ use anyhow::Context;
 use millet_protocol::api::Publication;
 use millet_protocol::{Model, targets};
 use millet_signing::metadata::{Targets, lifetime};
-use millet_signing::{Authority, PublicKey, sign};
+use millet_signing::{PublicKey, sign};
 
 use crate::client::Client;
 use crate::config::Config;
@@ -51,7 +51,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     let unchanged = |(role, keys, threshold): &(String, Vec<PublicKey>, u64)| {
         current
             .authority(role)
-            .is_some_and(|authority| same(&authority, keys, *threshold))
+            .is_some_and(|authority| authority.is(keys, *threshold))
     };
     if roles.iter().all(unchanged) {
         output::say(&format!("{model} is there already, with these keys"));
@@ -90,12 +90,6 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     ));
     next(model);
     Ok(())
-}
-
-fn same(authority: &Authority<'_>, keys: &[PublicKey], threshold: u64) -> bool {
-    authority.threshold() == threshold
-        && authority.keyids().len() == keys.len()
-        && keys.iter().all(|key| authority.has(key))
 }
 
 fn next(model: &Model) {

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::bail;
-use millet_protocol::api::Publication;
 use millet_protocol::{Build, BuildManifest, Channel, Model, targets};
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::document::{Document, sign_builds};
+use crate::document::{Document, ask_for_signatures, next_builds, sign_builds};
 use crate::edge::Edge;
 use crate::output;
 use crate::publish::{check_epoch, check_growth};
@@ -24,6 +24,9 @@ pub struct Args {
     /// A channel that it may go to from now on; may be given several times.
     #[arg(long = "channel", value_name = "CHANNEL", required = true)]
     channels: Vec<Channel>,
+    /// Writes a request that others sign, instead of signing here.
+    #[arg(long, value_name = "FILE")]
+    request: Option<PathBuf>,
 }
 
 pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
@@ -37,19 +40,30 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
             None => output::say(&format!("{model}: {} is allowed there already", args.build)),
         }
     }
-    let mut metadata = BTreeMap::new();
-    for manifest in &manifests {
+    let documents = (manifests.iter())
+        .map(Document::of)
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut lists = BTreeMap::new();
+    for (manifest, document) in manifests.iter().zip(&documents) {
         let model = &manifest.model;
-        let document = Document::of(manifest)?;
         let files = [(targets::manifest(model, &manifest.build), document.target())];
-        metadata.insert(
-            targets::builds_role(model),
-            sign_builds(config, edge, &repository, model, files)?,
-        );
+        lists.insert(model.clone(), next_builds(edge, &repository, model, files)?);
+    }
+    let signed = match args.request {
+        Some(_) => None,
+        None => Some(sign_builds(config, edge, &repository, &lists)?),
+    };
+    for document in &documents {
         document.upload(&client, edge)?;
     }
-    if !metadata.is_empty() {
-        client.publish(&Publication { metadata })?;
+    match (&args.request, signed) {
+        _ if lists.is_empty() => {}
+        (Some(path), _) => {
+            let documents: Vec<_> = documents.iter().collect();
+            return ask_for_signatures(path, edge, &repository, &lists, &documents);
+        }
+        (None, Some(publication)) => drop(client.publish(&publication)?),
+        (None, None) => {}
     }
     for manifest in &manifests {
         let channels: Vec<&str> = manifest.channels.iter().map(Channel::as_str).collect();

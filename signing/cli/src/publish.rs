@@ -4,6 +4,7 @@
 //! then everything is signed; and only then something leaves the machine, ending in one publication for all models.
 
 mod decide;
+mod devices;
 mod make;
 mod plan;
 
@@ -11,13 +12,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::civil::Date;
-use millet_protocol::api::{Publication, Published};
-use millet_protocol::{Build, BuildManifest, Channel, Entry, Sequence, targets};
+use millet_protocol::api::Published;
+use millet_protocol::{Build, BuildManifest, Channel, Entry, Sequence};
 use serde::Serialize;
 
 use crate::client::Client;
 use crate::config::Config;
-use crate::document::sign_builds;
+use crate::document::{ask_for_signatures, next_builds, sign_builds};
 use crate::edge::Edge;
 use crate::notes;
 use crate::output;
@@ -27,6 +28,7 @@ use crate::repository::Repository;
 use crate::selection::Selection;
 
 pub use decide::{check_epoch, check_growth};
+use devices::Answer;
 use make::Made;
 use plan::Planned;
 
@@ -77,7 +79,10 @@ pub struct Args {
     partitions_changed: bool,
     #[command(flatten)]
     making: Making,
-    /// Does everything but the upload.
+    /// Uploads the payload and writes a request that others sign, instead of signing here.
+    #[arg(long, value_name = "FILE", conflicts_with = "dry_run")]
+    request: Option<PathBuf>,
+    /// Does everything but the upload, and says what devices of each channel would do.
     #[arg(long)]
     dry_run: bool,
     /// Writes JSON.
@@ -95,6 +100,9 @@ struct Line<'a> {
     channels: Vec<&'a str>,
     payload_size: u64,
     published: bool,
+    /// What devices would do with it, of a dry run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    devices: Vec<Answer>,
 }
 
 impl<'a> Line<'a> {
@@ -107,6 +115,7 @@ impl<'a> Line<'a> {
             channels: manifest.channels.iter().map(Channel::as_str).collect(),
             payload_size,
             published,
+            devices: Vec::new(),
         }
     }
 }
@@ -143,16 +152,24 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         ));
     }
     for made in &made {
-        lines.push(Line::of(&made.manifest, made.payload.length, !args.dry_run));
+        let published = !args.dry_run && args.request.is_none();
+        let mut line = Line::of(&made.manifest, made.payload.length, published);
+        if args.dry_run {
+            let builds = repository.builds(&made.manifest.model)?;
+            line.devices = devices::ask(&builds, &made.manifest, edge.now);
+        }
+        lines.push(line);
     }
-    let mut metadata = BTreeMap::new();
+    let mut lists = BTreeMap::new();
     for made in &made {
         let model = &made.manifest.model;
-        metadata.insert(
-            targets::builds_role(model),
-            sign_builds(config, edge, &repository, model, made.targets())?,
-        );
+        let builds = next_builds(edge, &repository, model, made.targets())?;
+        lists.insert(model.clone(), builds);
     }
+    let signed = match args.request {
+        Some(_) => None,
+        None => Some(sign_builds(config, edge, &repository, &lists)?),
+    };
     if args.dry_run {
         report(args, &lines)?;
         output::say("dry run: payloads were made, tried and signed for, and nothing was uploaded");
@@ -162,8 +179,15 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     for made in &made {
         upload(&client, edge, made)?;
     }
-    if !metadata.is_empty() {
-        say_jobs(&client.publish(&Publication { metadata })?);
+    match (&args.request, signed) {
+        _ if lists.is_empty() => {}
+        (Some(path), _) => {
+            let documents: Vec<_> = made.iter().map(|made| &made.document).collect();
+            report(args, &lines)?;
+            return ask_for_signatures(path, edge, &repository, &lists, &documents);
+        }
+        (None, Some(publication)) => say_jobs(&client.publish(&publication)?),
+        (None, None) => {}
     }
     report(args, &lines)?;
     for model in &models {
@@ -205,7 +229,21 @@ fn report(args: &Args, lines: &[Line<'_>]) -> anyhow::Result<()> {
             output::bytes(line.payload_size),
         ]);
     }
-    output::print(&output::table(&table))
+    output::print(&output::table(&table))?;
+    if !args.dry_run {
+        return Ok(());
+    }
+    let mut table = output::columns();
+    table.set_header(["model", "channel", "a device on", "once it is rolled out"]);
+    for answer in lines.iter().flat_map(|line| &line.devices) {
+        table.add_row([
+            answer.model.as_str(),
+            answer.channel.as_str(),
+            answer.runs.as_deref().unwrap_or("no known build"),
+            answer.answer.as_str(),
+        ]);
+    }
+    output::print(&format!("\n{}", output::table(&table)))
 }
 
 fn say_jobs(published: &Published) {

@@ -54,7 +54,10 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     let keys = agreed_online_keys(config, &client, edge, args.yes)?;
     let root = match ours {
         Some(root) => interrupted(&path, root, &keys)?,
-        None => first_root(config, edge, &keys)?,
+        None => {
+            let own = KeyRing::load(config, edge, "root", &config.root.keys, config.root.threshold)?;
+            sign(&first_root(config, edge, &keys)?, &own.signers()?).context("cannot sign the root role")?
+        }
     };
     let signers = KeyRing::load(
         config,
@@ -132,7 +135,12 @@ fn table(keys: &BTreeMap<String, PublicKey>) -> String {
     output::table(&table)
 }
 
-fn first_root(config: &Config, edge: &Edge, online: &BTreeMap<String, PublicKey>) -> anyhow::Result<Vec<u8>> {
+/// The root that begins a repository, unsigned.
+pub fn first_root(
+    config: &Config,
+    edge: &Edge,
+    online: &BTreeMap<String, PublicKey>,
+) -> anyhow::Result<Root> {
     let own = KeyRing::load(config, edge, "root", &config.root.keys, config.root.threshold)?;
     let targets = KeyRing::load(
         config,
@@ -153,7 +161,7 @@ fn first_root(config: &Config, edge: &Edge, online: &BTreeMap<String, PublicKey>
         root.set_role(role, std::slice::from_ref(key), 1)
             .context("the server's keys cannot work")?;
     }
-    sign(&root, &own.signers()?).context("cannot sign the root role")
+    Ok(root)
 }
 
 /// A root that an earlier run made and could not upload. It must still fit the server.

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use jiff::Timestamp;
 use millet_protocol::{Build, BuildManifest, Channel, Model, targets};
 use millet_signing::metadata::Targets;
-use millet_signing::{Files, Limits, Refresh, Step, TrustedSet};
+use millet_signing::{Files, Limits, Refresh, Step, TrustedSet, Verified, file_name};
 
 use crate::client::Client;
 use crate::config::Config;
@@ -23,6 +23,7 @@ pub struct Repository<'a> {
     edge: &'a Edge,
     folder: PathBuf,
     set: TrustedSet,
+    files: Files,
 }
 
 impl<'a> Repository<'a> {
@@ -46,13 +47,47 @@ impl<'a> Repository<'a> {
         // Also after a failure: a new root that was verified stays.
         write_cache(&folder.join("metadata"), &refresh.files(), edge)?;
         fetched.with_context(|| format!("the repository of {} is not trusted", client.server()))?;
-        let set = refresh.finish()?.set;
+        let Verified { set, files } = refresh.finish()?;
         Ok(Self {
             client,
             edge,
             folder,
             set,
+            files,
         })
+    }
+
+    /// Whether the server has a repository. One that this workshop knows and the server has lost is an error.
+    pub fn exists(config: &Config, client: &Client) -> anyhow::Result<bool> {
+        let theirs = client.metadata(FIRST_ROOT, Limits::default().root)?;
+        let ours = config.trusted_folder().join(FIRST_ROOT);
+        if theirs.is_none() && ours.exists() {
+            bail!(
+                "{} has no repository, and {} says that it had one: `millet repo init` uploads an interrupted one; move \
+                 the file away to begin anew",
+                client.server(),
+                ours.display()
+            );
+        }
+        Ok(theirs.is_some())
+    }
+
+    /// The exact bytes of a role's verified file.
+    pub fn file(&self, role: &str) -> anyhow::Result<Vec<u8>> {
+        let file = self.files.get(&file_name(role));
+        file.cloned()
+            .with_context(|| format!("the repository has no {role}"))
+    }
+
+    /// Every root, from the first to the one that is trusted now.
+    pub fn roots(&self) -> anyhow::Result<Vec<Vec<u8>>> {
+        let mut roots = vec![read_first_root(&self.folder)?];
+        for version in 2..=self.set.root().version {
+            let name = format!("{version}.{}", file_name("root"));
+            let root = self.client.metadata(&name, Limits::default().root)?;
+            roots.push(root.with_context(|| format!("the server does not have {name}"))?);
+        }
+        Ok(roots)
     }
 
     /// The verified metadata.

@@ -6,6 +6,7 @@
     reason = "a step that fails has failed the test"
 )]
 
+mod ceremony;
 mod finding_the_way;
 mod kill;
 mod one_build;

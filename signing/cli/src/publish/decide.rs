@@ -117,14 +117,14 @@ fn respin(sequence: Sequence) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use std::collections::BTreeMap;
 
     use millet_protocol::{FORMAT, PartitionEntry, PayloadRef, Sha256Digest};
 
     use super::*;
 
-    fn build(name: &str, sequence: u64, channels: &[&str]) -> BuildManifest {
+    pub fn build(name: &str, sequence: u64, channels: &[&str]) -> BuildManifest {
         let digest = Sha256Digest([0; 32]);
         let train = Train::new((sequence / 100_000) as u16, (sequence / 1_000 % 100) as u8).unwrap();
         BuildManifest {

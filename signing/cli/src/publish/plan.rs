@@ -75,7 +75,10 @@ fn decide_for(
         }
         return Ok(Planned::There(taken.clone()));
     }
-    let keys = trusted_builds_keys(config, edge, repository, model)?;
+    let keys = match args.request {
+        Some(_) => None,
+        None => Some(trusted_builds_keys(config, edge, repository, model)?),
+    };
     let (train, sequence) = decide::sequence(&builds, args.sequence, edge.now, &config.time_zone)?;
     for channel in &channels {
         decide::check_growth(&builds, sequence, channel)?;
@@ -96,7 +99,9 @@ fn decide_for(
         decide::check_partitions(&builds, images.names())?;
     }
     // Payloads take minutes: nobody should come back to a question.
-    keys.unlock()?;
+    if let Some(keys) = keys {
+        keys.unlock()?;
+    }
     Ok(Planned::New(Plan {
         model: model.clone(),
         train,

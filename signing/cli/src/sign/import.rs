@@ -1,0 +1,67 @@
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use millet_protocol::api::Publication;
+
+use super::request::{Progress, Request};
+use super::{check_first_root, next_for, print_progress, words};
+use crate::client::Client;
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::output;
+use crate::repository::{FIRST_ROOT, make_folder};
+use crate::unfinished::write_whole;
+
+/// `millet sign import`
+#[derive(clap::Args)]
+pub struct Args {
+    /// Copies of one request, in any order. The first receives the signatures of all.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Publishes without asking, if enough have signed.
+    #[arg(long)]
+    yes: bool,
+}
+
+pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
+    let Some((first, others)) = args.files.split_first() else {
+        bail!("name the request");
+    };
+    let mut request = Request::read(first)?;
+    check_first_root(&request, Some(config))?;
+    for path in others {
+        let other = Request::read(path)?;
+        request
+            .merge(&other)
+            .with_context(|| format!("{} is not a copy of {}", path.display(), first.display()))?;
+    }
+    request.write(first, &edge.unfinished)?;
+    output::say(&words::changes(&request).join("\n"));
+    print_progress(&request)?;
+    if !request.progress().iter().all(Progress::is_complete) {
+        next_for(&request, first);
+        return Ok(());
+    }
+    let client = Client::new(config)?;
+    output::confirm(&format!("Publish this at {}?", client.server()), args.yes)?;
+    let metadata = (request.files()?.into_iter())
+        .map(|(role, bytes)| Ok((role, String::from_utf8(bytes)?)))
+        .collect::<anyhow::Result<std::collections::BTreeMap<_, _>>>()?;
+    if request.first_root().is_none()
+        && let Some(root) = metadata.get("root")
+    {
+        // Before the upload: if that breaks off, running the command again finds the same root.
+        make_folder(&config.trusted_folder())?;
+        write_whole(
+            &edge.unfinished,
+            &config.trusted_folder().join(FIRST_ROOT),
+            root.as_bytes(),
+        )?;
+    }
+    let published = client.publish(&Publication { metadata })?;
+    output::say(&format!("published: snapshot {}", published.snapshot_version));
+    fs::remove_file(first).with_context(|| format!("cannot remove {}", first.display()))?;
+    output::next("millet repo check");
+    Ok(())
+}

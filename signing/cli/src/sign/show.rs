@@ -1,0 +1,58 @@
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::request::Request;
+use super::{check_first_root, next_for, print_progress, words};
+use crate::config::Config;
+use crate::output;
+
+/// `millet sign show`
+#[derive(clap::Args)]
+pub struct Args {
+    /// The request.
+    file: PathBuf,
+    /// Writes JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    changes: Vec<String>,
+    complete: bool,
+    roles: Vec<Role>,
+}
+
+#[derive(Serialize)]
+struct Role {
+    role: String,
+    threshold: u64,
+    signed: Vec<String>,
+    missing: Vec<String>,
+}
+
+pub fn run(args: &Args, config: Option<&Config>) -> anyhow::Result<()> {
+    let request = Request::read(&args.file)?;
+    check_first_root(&request, config)?;
+    let changes = words::changes(&request);
+    if args.json {
+        let progress = request.progress();
+        return output::print_json(&Shown {
+            changes,
+            complete: progress.iter().all(|role| role.is_complete()),
+            roles: (progress.into_iter())
+                .map(|role| Role {
+                    role: role.whose,
+                    threshold: role.threshold,
+                    signed: role.signed,
+                    missing: role.missing,
+                })
+                .collect(),
+        });
+    }
+    output::print(&changes.join("\n"))?;
+    print_progress(&request)?;
+    next_for(&request, &args.file);
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! The walkthroughs of docs/ceremony.md, with the server and a device that follows.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use millet_protocol::PayloadKind;
+use millet_test_images::fleet::{Finished, ServerProcess, run};
+
+use crate::world::{CHANNEL, MODEL, World, build, weekly};
+
+/// A machine without a network that holds some keys, and the first root to compare with.
+struct Offline<'a> {
+    world: &'a World,
+    folder: PathBuf,
+}
+
+impl<'a> Offline<'a> {
+    /// Moves private keys away from the workshop.
+    fn with_keys(world: &'a World, name: &str, keys: &[&str]) -> Self {
+        let folder = world.folder.path().join(name);
+        fs::create_dir_all(folder.join("keys")).unwrap();
+        fs::create_dir_all(folder.join(".millet")).unwrap();
+        fs::copy(world.workshop.first_root(), folder.join(".millet/1.root.json")).unwrap();
+        for key in keys {
+            let file = format!("keys/{key}.key");
+            fs::rename(workshop(world).join(&file), folder.join(&file)).unwrap();
+        }
+        Self { world, folder }
+    }
+
+    /// Brings the request here, signs it with every key that is here, and returns the copy.
+    fn sign(&self, request: &Path) -> (PathBuf, Finished) {
+        let copy = self.folder.join("request.json");
+        fs::copy(request, &copy).unwrap();
+        let mut command = Command::new(&self.world.programs.millet);
+        command
+            .args(["sign", "request.json", "--yes"])
+            .current_dir(&self.folder);
+        for key in fs::read_dir(self.folder.join("keys")).unwrap() {
+            command
+                .arg("--key")
+                .arg(format!("file:{}", key.unwrap().path().display()));
+        }
+        let finished = run(&mut command, false).unwrap().success("millet sign").unwrap();
+        (copy, finished)
+    }
+}
+
+fn workshop(world: &World) -> PathBuf {
+    let root = world.workshop.first_root();
+    root.parent().unwrap().parent().unwrap().to_owned()
+}
+
+fn change_config(world: &World, from: &str, to: &str) {
+    let path = workshop(world).join("millet.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(from), "{from} in {text}");
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+fn request(world: &World) -> (PathBuf, String) {
+    let said = world
+        .workshop
+        .millet(&["sign", "request", "--out", "request.json", "--yes"])
+        .unwrap();
+    (workshop(world).join("request.json"), said.stderr)
+}
+
+/// Imports copies and returns what was said; whether it was published shows in the repository.
+fn import(world: &World, copies: &[&Path]) -> Finished {
+    let mut arguments = vec!["sign", "import", "request.json", "--yes"];
+    arguments.extend(copies.iter().map(|copy| copy.to_str().unwrap()));
+    world.workshop.millet(&arguments).unwrap()
+}
+
+fn assert_sound(world: &World) {
+    let checked = world.workshop.millet(&["repo", "check", "--full"]).unwrap();
+    assert!(!checked.stdout.contains("problem"), "{}", checked.stdout);
+}
+
+#[test]
+fn a_root_key_is_lost_and_replaced() {
+    let world = World::new();
+    world.release(1);
+    world.update_to(1);
+
+    fs::remove_file(workshop(&world).join("keys/root3.key")).unwrap();
+    world
+        .workshop
+        .millet(&["key", "new", "root4", "--no-passphrase", "--out", "keys"])
+        .unwrap();
+    change_config(&world, "root3", "root4");
+    let one = Offline::with_keys(&world, "one", &["root1"]);
+    let two = Offline::with_keys(&world, "two", &["root2", "root4"]);
+    let (file, said) = request(&world);
+    assert!(said.contains("root 1 → 2"), "{said}");
+    assert_eq!(said.matches(" joins (ed25519)").count(), 1, "{said}");
+    assert_eq!(said.matches(" leaves").count(), 1, "{said}");
+
+    let (first, signed) = one.sign(&file);
+    assert!(signed.stdout.contains("1 of 2"), "{}", signed.stdout);
+    let unfinished = import(&world, &[&first]);
+    assert!(unfinished.stdout.contains("1 of 2"), "{}", unfinished.stdout);
+    assert!(file.exists(), "nothing is published before enough have signed");
+    let (second, _) = two.sign(&file);
+    // Any order, and one copy twice.
+    let done = import(&world, &[&second, &first, &second]);
+    assert!(done.stderr.contains("published"), "{}", done.stderr);
+
+    assert_sound(&world);
+    world.release(2);
+    assert_eq!(world.update_to(2), PayloadKind::Delta);
+}
+
+#[test]
+fn a_threshold_rises_and_the_online_roles_go_on() {
+    let world = World::new();
+    world
+        .workshop
+        .millet(&["key", "new", "targets4", "--no-passphrase", "--out", "keys"])
+        .unwrap();
+    change_config(
+        &world,
+        "\"file:keys/targets3.key\"]\nthreshold = 2",
+        "\"file:keys/targets3.key\", \"file:keys/targets4.key\"]\nthreshold = 4",
+    );
+    let all = Offline::with_keys(
+        &world,
+        "all",
+        &["root1", "root2", "targets1", "targets2", "targets3", "targets4"],
+    );
+    let (file, said) = request(&world);
+    assert!(said.contains("targets: 4 of 4 must sign (was 2 of 3)"), "{said}");
+    // The list of models has three signatures, so it must be signed anew in the same publication.
+    assert!(said.contains("targets 2 → 3"), "{said}");
+    let (copy, _) = all.sign(&file);
+    import(&world, &[&copy]);
+    assert_sound(&world);
+    world.release(1);
+    assert_eq!(world.update_to(1), PayloadKind::Full);
+}
+
+#[test]
+fn a_release_engineer_joins_and_both_sign_from_then_on() {
+    let world = World::new();
+    world
+        .workshop
+        .millet(&["key", "new", "builds2", "--no-passphrase", "--out", "keys"])
+        .unwrap();
+    change_config(
+        &world,
+        "[\"file:keys/builds1.key\"]\nthreshold = 1",
+        "[\"file:keys/builds1.key\", \"file:keys/builds2.key\"]\nthreshold = 2",
+    );
+    let (file, said) = request(&world);
+    assert!(
+        said.contains("builds.rubik: 2 of 2 must sign (was 1 of 1)"),
+        "{said}"
+    );
+    world.workshop.millet(&["sign", "request.json", "--yes"]).unwrap();
+    import(&world, &[]);
+    assert!(!file.exists());
+
+    // From now on no engineer can publish alone.
+    let colleague = Offline::with_keys(&world, "colleague", &["builds2"]);
+    let alone = run(
+        &mut world
+            .workshop
+            .publish_command(&weekly(&build(1), &world.images(1))),
+        false,
+    )
+    .unwrap();
+    assert_ne!(alone.code, Some(0));
+    assert!(alone.stderr.contains("needs 2 signatures"), "{}", alone.stderr);
+    let images = world.images(1);
+    let mut publish = world.workshop.publish_command(&weekly("V6.11.1", &images));
+    publish.args(["--request", "request.json"]);
+    run(&mut publish, false)
+        .unwrap()
+        .success("millet publish --request")
+        .unwrap();
+    let shown = world.workshop.millet(&["sign", "show", "request.json"]).unwrap();
+    assert!(
+        shown.stdout.contains("rubik V6.11.1, sequence"),
+        "{}",
+        shown.stdout
+    );
+    let (copy, _) = colleague.sign(&file);
+    world.workshop.millet(&["sign", "request.json", "--yes"]).unwrap();
+    import(&world, &[&copy]);
+    assert_sound(&world);
+    world.workshop.roll_out(MODEL, CHANNEL, "V6.11.1").unwrap();
+    assert_eq!(world.update_to(1), PayloadKind::Full);
+}
+
+#[test]
+fn a_release_key_is_stolen_and_is_worth_nothing_afterwards() {
+    let world = World::new();
+    world.release(1);
+    world.update_to(1);
+    fs::copy(
+        workshop(&world).join("keys/builds1.key"),
+        world.folder.path().join("stolen.key"),
+    )
+    .unwrap();
+    world
+        .workshop
+        .millet(&["key", "new", "builds2", "--no-passphrase", "--out", "keys"])
+        .unwrap();
+    change_config(&world, "builds1", "builds2");
+    let (_, said) = request(&world);
+    assert!(said.contains("builds.rubik: key"), "{said}");
+    world.workshop.millet(&["sign", "request.json", "--yes"]).unwrap();
+    import(&world, &[]);
+    assert_sound(&world);
+    world.release(2);
+    assert_eq!(world.update_to(2), PayloadKind::Delta);
+
+    // The thief has the workshop, the publishing token and the old key.
+    let thief = workshop(&world).join("keys/builds1.key");
+    fs::copy(world.folder.path().join("stolen.key"), &thief).unwrap();
+    fs::set_permissions(&thief, fs::Permissions::from_mode(0o600)).unwrap();
+    change_config(&world, "builds2", "builds1");
+    let images = world.images(3);
+    let mut publish = world.workshop.publish_command(&weekly("V6.11.3", &images));
+    let refused = run(&mut publish, false).unwrap();
+    assert_ne!(refused.code, Some(0));
+    assert!(
+        refused.stderr.contains("not the keys that the repository trusts"),
+        "{}",
+        refused.stderr
+    );
+    publish.args(["--request", "theft.json"]);
+    run(&mut publish, false)
+        .unwrap()
+        .success("millet publish --request")
+        .unwrap();
+    let signed = world
+        .workshop
+        .try_millet(&["sign", "theft.json", "--yes"])
+        .unwrap();
+    assert!(signed.stderr.contains("nothing was signed"), "{}", signed.stderr);
+}
+
+#[test]
+fn the_servers_keys_are_stolen_and_replaced() {
+    let mut world = World::new();
+    world.release(1);
+    world.update_to(1);
+
+    let (data, address) = (world.server.data().to_owned(), world.server.address().to_owned());
+    world.server.kill().unwrap();
+    fs::remove_dir_all(data.join("keys")).unwrap();
+    world.server = ServerProcess::start(&world.programs, &data, &address).unwrap();
+    let (_, said) = request(&world);
+    assert!(
+        said.contains("others than those that you agreed to before"),
+        "{said}"
+    );
+    for role in ["snapshot", "timestamp", "deltas.rubik", "rollouts.rubik"] {
+        assert!(said.contains(&format!("{role}: key")), "{role} in {said}");
+    }
+    world.workshop.millet(&["sign", "request.json", "--yes"]).unwrap();
+    import(&world, &[]);
+
+    assert_sound(&world);
+    world.release(2);
+    assert_eq!(world.update_to(2), PayloadKind::Delta);
+}
+
+#[test]
+fn a_request_that_was_tampered_with_is_not_signed() {
+    let world = World::new();
+    let (file, _) = {
+        let said = world
+            .workshop
+            .millet(&["sign", "request", "root", "--out", "request.json"])
+            .unwrap();
+        (workshop(&world).join("request.json"), said)
+    };
+    let text = fs::read_to_string(&file).unwrap();
+    let mut request: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let refused = |request: &serde_json::Value, word: &str| {
+        fs::write(&file, request.to_string()).unwrap();
+        let finished = world
+            .workshop
+            .try_millet(&["sign", "request.json", "--yes"])
+            .unwrap();
+        assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+        assert!(finished.stderr.contains(word), "{word} in {}", finished.stderr);
+    };
+    let original = request.clone();
+    request["summary"][0] = "nothing of importance".into();
+    refused(&request, "its summary does not say what it changes");
+
+    request = original.clone();
+    let message = request["messages"]["root"]
+        .as_str()
+        .unwrap()
+        .replacen('7', "8", 1);
+    request["messages"]["root"] = message.into();
+    refused(&request, "the bytes to sign are not those of the files in it");
+
+    request = original;
+    request["roots"] = serde_json::json!([]);
+    request["current"] = serde_json::json!({});
+    refused(&request, "follows");
+
+    fs::write(&file, text).unwrap();
+    world.workshop.millet(&["sign", "request.json", "--yes"]).unwrap();
+}
