@@ -159,6 +159,7 @@ fn choose(device: &Device<'_>, offer: &Offer<'_>, now: Timestamp, skip_wave: boo
             rollout.build, offered.manifest.sequence, rollout.sequence
         )));
     }
+    allowed(device, &offered.manifest)?;
     if let Some(running) = device.running {
         above_running(running, &offered.manifest)?;
     }
@@ -247,12 +248,7 @@ fn acceptable(device: &Device<'_>, manifest: &BuildManifest) -> Result<(), No> {
             manifest.build, manifest.model, device.model
         )));
     }
-    if !manifest.channels.contains(device.channel) {
-        return Err(no(Reason::ChannelNotAllowed {
-            build: manifest.build.clone(),
-            channel: device.channel.clone(),
-        }));
-    }
+    allowed(device, manifest)?;
     if let Some(running) = device.running {
         above_running(running, manifest)?;
         above_floors(
@@ -265,6 +261,16 @@ fn acceptable(device: &Device<'_>, manifest: &BuildManifest) -> Result<(), No> {
         )?;
     }
     above_floors(manifest.sequence, manifest.data_epoch, device.floors)
+}
+
+fn allowed(device: &Device<'_>, manifest: &BuildManifest) -> Result<(), No> {
+    if manifest.channels.contains(device.channel) {
+        return Ok(());
+    }
+    Err(no(Reason::ChannelNotAllowed {
+        build: manifest.build.clone(),
+        channel: device.channel.clone(),
+    }))
 }
 
 fn above_floors(sequence: Sequence, data_epoch: u32, floors: Floors) -> Result<(), No> {
