@@ -116,12 +116,18 @@ fn archives(
                 None => Ok(Vec::new()),
             }
         };
-        ordered(threads, &found, patch, |archive, encoded| {
-            patches[archive.partition].extend(encoded);
-            done += archive.size();
-            progress.advance(Stage::Archives, done, total);
-            Ok(())
-        })?;
+        ordered(
+            threads,
+            &found,
+            patch,
+            |encoded: &Vec<Encoded>| Encoded::costs(encoded),
+            |archive, encoded| {
+                patches[archive.partition].extend(encoded);
+                done += archive.size();
+                progress.advance(Stage::Archives, done, total);
+                Ok(())
+            },
+        )?;
     }
     for (pair, patches) in pairs.iter_mut().zip(&mut patches) {
         if let Some(old) = &mut pair.old {
@@ -153,7 +159,8 @@ fn encode(
         options.threads,
         steps,
         step,
-        |(index, _), encoded: Vec<Encoded>| {
+        |encoded: &Vec<Encoded>| Encoded::costs(encoded),
+        |(index, _), encoded| {
             if partition != Some(*index) {
                 let pair = &pairs[*index];
                 let old = pair.old.as_ref().map(|old| old.scan.info);
