@@ -19,10 +19,7 @@ const PUBLISH: [&str; 7] = [
 
 fn with_model() -> (FakeServer, Workshop) {
     let server = FakeServer::start();
-    let workshop = Workshop::for_server(&server);
-    workshop.ok(&["repo", "init", "--yes"]);
-    workshop.ok(&["model", "add", "rubik"]);
-    workshop.write("images/system.img", &noise(1, 40 * 4096));
+    let workshop = Workshop::with_model(&server);
     (server, workshop)
 }
 

@@ -59,6 +59,15 @@ security_patch = "2026-11-05"
         workshop
     }
 
+    /// One with a repository on the server, and images for the model.
+    pub fn with_model(server: &FakeServer) -> Self {
+        let workshop = Self::for_server(server);
+        workshop.ok(&["repo", "init", "--yes"]);
+        workshop.ok(&["model", "add", "rubik"]);
+        workshop.write("images/system.img", &noise(1, 40 * 4096));
+        workshop
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use millet_protocol::api::Publication;
-use millet_signing::metadata::{self, MetaFile, Root, Snapshot, Targets};
+use millet_signing::metadata::{self, MetaFile, Root, Snapshot, TargetFile, Targets};
 use millet_signing::{Ed25519Key, Signer, sign, verify, verify_first_root};
 use serde_json::{Value, json};
 
@@ -85,6 +85,34 @@ impl FakeRepository {
         Ok(())
     }
 
+    /// Lets an online role name these targets and no others, whatever they are.
+    pub fn name_targets(&mut self, role: &str, targets: BTreeMap<String, TargetFile>) {
+        let mut list = Targets::new(far());
+        list.version = self.listed[role].version + 1;
+        list.targets = targets;
+        let bytes = sign(&list, &[&online() as &dyn Signer]).unwrap();
+        self.list(role, list.version, bytes);
+        self.sign_online_roles();
+    }
+
+    /// Every target that is there, by the name under which it is served.
+    pub fn targets(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut served = BTreeMap::new();
+        for (role, file) in &self.listed {
+            let bytes = &self.metadata[&format!("{}.{role}.json", file.version)];
+            let envelope: Value = serde_json::from_slice(bytes).unwrap();
+            let list: Targets = serde_json::from_value(envelope["signed"].clone()).unwrap();
+            for (path, file) in list.targets {
+                let sha256 = file.sha256().unwrap().to_string();
+                let (folder, name) = path.rsplit_once('/').unwrap();
+                if let Some(blob) = self.blobs.get(&sha256) {
+                    served.insert(format!("targets/{folder}/{sha256}.{name}"), blob.clone());
+                }
+            }
+        }
+        served
+    }
+
     fn list(&mut self, role: &str, version: u64, bytes: Vec<u8>) {
         self.listed.insert(role.to_owned(), MetaFile::of(version, &bytes));
         self.metadata.insert(format!("{version}.{role}.json"), bytes);
@@ -97,10 +125,16 @@ impl FakeRepository {
             snapshot.set_role(role, file.clone());
         }
         let snapshot = sign(&snapshot, &[&online() as &dyn Signer]).unwrap();
-        let listed = MetaFile::of(self.version, &snapshot);
         self.metadata
             .insert(format!("{}.snapshot.json", self.version), snapshot);
-        let timestamp = metadata::Timestamp::new(self.version, Timestamp::UNIX_EPOCH, far(), listed);
+        self.sign_timestamp(far());
+    }
+
+    /// Signs the timestamp once more: the same version, perhaps another end.
+    pub fn sign_timestamp(&mut self, expires: Timestamp) {
+        let snapshot = &self.metadata[&format!("{}.snapshot.json", self.version)];
+        let listed = MetaFile::of(self.version, snapshot);
+        let timestamp = metadata::Timestamp::new(self.version, Timestamp::UNIX_EPOCH, expires, listed);
         let timestamp = sign(&timestamp, &[&online() as &dyn Signer]).unwrap();
         self.metadata.insert("timestamp.json".into(), timestamp);
     }
