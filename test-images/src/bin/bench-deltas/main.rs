@@ -7,7 +7,7 @@ mod pairs;
 mod report;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -80,6 +80,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
     }
     fs::create_dir_all("target").context("cannot make target")?;
     let scratch = tempfile::tempdir_in("target")?;
+    let machine = machine::describe()?;
     let mut results = Vec::new();
     for pair in &pairs {
         let limits = machine::limits(pair, scratch.path())?;
@@ -104,22 +105,27 @@ fn measure(arguments: &Arguments) -> Result<()> {
             limits,
             rows,
         });
-    }
-    let text = report::markdown(&results, &machine::describe()?, &when, patience);
-    match &arguments.out {
-        None => println!("{text}"),
-        Some(folder) => {
-            fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-            for (name, text) in [
-                ("deltas.md", text),
-                ("deltas.svg", chart::svg(&results, patience)),
-            ] {
-                let path = folder.join(name);
-                fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-                eprintln!("{}", path.display());
-            }
+        // Hours may have passed: what is measured is kept, whatever happens to the pairs that follow.
+        if let Some(folder) = &arguments.out {
+            write(
+                folder,
+                "deltas.md",
+                &report::markdown(&results, &machine, &when, patience),
+            )?;
+            write(folder, "deltas.svg", &chart::svg(&results, patience))?;
         }
     }
+    if arguments.out.is_none() {
+        println!("{}", report::markdown(&results, &machine, &when, patience));
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let path = folder.join(name);
+    fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    eprintln!("{}", path.display());
     Ok(())
 }
 
