@@ -1,11 +1,12 @@
 //! `millet repo check` on copies of a repository, sound and bent.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fake;
 
 use std::collections::BTreeMap;
 use std::fs;
 
-use fake::{FakeServer, Workshop};
+use fake::{FakeServer, PUBLISH, Workshop};
 use jiff::{SignedDuration, Timestamp};
 use millet_signing::metadata::TargetFile;
 use serde_json::{Value, json};
@@ -14,8 +15,7 @@ use serde_json::{Value, json};
 fn published() -> (FakeServer, Workshop) {
     let server = FakeServer::start();
     let workshop = Workshop::with_model(&server);
-    let arguments = ["--model", "rubik", "--images", "images", "--channel", "beta"];
-    workshop.ok(&[&["publish", "--build", "V1"], arguments.as_slice()].concat());
+    workshop.ok(&PUBLISH);
     (server, workshop)
 }
 
@@ -171,6 +171,10 @@ fn metadata_that_no_device_would_trust() {
 #[test]
 fn what_ends_soon() {
     let (server, workshop) = published();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is checked is held against the machine's clock"
+    )]
     let soon = Timestamp::now() + SignedDuration::from_mins(90);
     server.repository().sign_timestamp(soon);
     assert_finds(&workshop, &[], &["timestamp expires in 1 h"]);

@@ -8,28 +8,13 @@ use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use fake::{FakeServer, Finished, Workshop, noise};
+use fake::{FakeServer, Finished, PUBLISH, Workshop};
 use millet_signing::{PrivateKey, PublicKey, Signer};
-
-const PUBLISH: [&str; 9] = [
-    "publish",
-    "--model",
-    "rubik",
-    "--images",
-    "images",
-    "--channel",
-    "beta",
-    "--build",
-    "V1",
-];
 
 /// A repository whose builds key is held by the program `signer` with this shell script.
 fn held_by(script: &str) -> (FakeServer, Workshop) {
     let server = FakeServer::start();
-    let workshop = Workshop::for_server(&server);
-    workshop.ok(&["repo", "init", "--yes"]);
-    workshop.ok(&["model", "add", "rubik"]);
-    workshop.write("images/system.img", &noise(1, 40 * 4096));
+    let workshop = Workshop::with_model(&server);
     workshop.write("bin/signer", format!("#!/bin/sh\n{script}\n").as_bytes());
     fs::set_permissions(workshop.path("bin/signer"), fs::Permissions::from_mode(0o755)).unwrap();
     workshop.change_config("file:keys/builds1.key", "exec:hsm");

@@ -7,20 +7,8 @@ mod keys_at;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use fake::{FakeServer, Workshop, noise};
+use fake::{FakeServer, PUBLISH, Workshop, noise};
 use millet_signing::{PrivateKey, PublicKey, Signer};
-
-const PUBLISH: [&str; 9] = [
-    "publish",
-    "--model",
-    "rubik",
-    "--images",
-    "images",
-    "--channel",
-    "beta",
-    "--build",
-    "V1",
-];
 
 /// Encrypts a key file as `millet` does, with little work, so that tests are fast.
 fn encrypt(workshop: &Workshop, name: &str, passphrase: &str) {

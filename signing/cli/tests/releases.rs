@@ -5,17 +5,7 @@ mod fake;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use fake::{FakeServer, Workshop, noise};
-
-const PUBLISH: [&str; 7] = [
-    "publish",
-    "--model",
-    "rubik",
-    "--images",
-    "images",
-    "--channel",
-    "beta",
-];
+use fake::{FakeServer, PUBLISH, Workshop, noise};
 
 fn with_model() -> (FakeServer, Workshop) {
     let server = FakeServer::start();
@@ -24,7 +14,7 @@ fn with_model() -> (FakeServer, Workshop) {
 }
 
 fn publish<'a>(build: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&PUBLISH, ["--build", build].as_slice(), more].concat()
+    [&PUBLISH[..8], [build].as_slice(), more].concat()
 }
 
 #[test]

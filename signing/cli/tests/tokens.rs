@@ -7,19 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use fake::{FakeServer, Finished, Workshop, noise};
-
-const PUBLISH: [&str; 9] = [
-    "publish",
-    "--model",
-    "rubik",
-    "--images",
-    "images",
-    "--channel",
-    "beta",
-    "--build",
-    "V1",
-];
+use fake::{FakeServer, Finished, PUBLISH, Workshop, noise};
 
 fn tool(program: &str, arguments: &[&str], workshop: &Workshop) -> String {
     let output = Command::new(program)

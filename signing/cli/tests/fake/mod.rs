@@ -16,6 +16,19 @@ pub use http::FakeServer;
 
 pub const TOKEN: &str = "a-token-for-tests";
 
+/// The weekly command. Its last word is the build.
+pub const PUBLISH: [&str; 9] = [
+    "publish",
+    "--model",
+    "rubik",
+    "--images",
+    "images",
+    "--channel",
+    "beta",
+    "--build",
+    "V1",
+];
+
 /// A folder in which a release engineer works.
 pub struct Workshop {
     folder: tempfile::TempDir,
