@@ -21,14 +21,16 @@ impl Programs {
     /// Builds the four with cargo, in the profile that this program was built in, and returns where they lie.
     ///
     /// A test binary of one package cannot ask cargo for the programs of another, so it builds them itself; when
-    /// nothing changed this takes well under a second. The whole workspace is named, as everywhere: cargo then chooses the
-    /// same features of every dependency and builds none of them twice.
+    /// nothing changed this takes well under a second. The whole workspace is named, as everywhere, and beside tests a test:
+    /// cargo then chooses the same features of every dependency as it did before, and builds none of them twice.
     pub fn build() -> Result<Self> {
         let release = !cfg!(debug_assertions);
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--workspace", "--bins"]);
         if release {
             cargo.arg("--release");
+        } else {
+            cargo.args(["--test", "whole_way"]);
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let status = cargo.current_dir(&root).status().context("cannot start cargo")?;
