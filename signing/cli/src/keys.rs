@@ -61,6 +61,22 @@ pub struct KeyRing {
 }
 
 impl KeyRing {
+    /// The keys that millet.toml names for the root role.
+    pub fn root(config: &Config, edge: &Edge) -> anyhow::Result<Self> {
+        Self::load(config, edge, "root", &config.root.keys, config.root.threshold)
+    }
+
+    /// The keys that millet.toml names for the targets role.
+    pub fn targets(config: &Config, edge: &Edge) -> anyhow::Result<Self> {
+        Self::load(
+            config,
+            edge,
+            "targets",
+            &config.targets.keys,
+            config.targets.threshold,
+        )
+    }
+
     /// Finds the keys of a role and reads their public halves; nobody is asked for anything.
     ///
     /// A key whose private half is on a colleague's machine is no error, so that one millet.toml serves all.

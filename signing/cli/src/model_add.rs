@@ -32,12 +32,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     let client = Client::new(config)?;
     let repository = Repository::refresh(config, &client, edge, [model])?;
     let online = agreed_online_keys(config, &client, edge, args.yes)?;
-    let key = |name: &str| {
-        online
-            .get(name)
-            .with_context(|| format!("the server names no key for {name}"))
-    };
-    let (deltas, rollouts) = (key("deltas")?, key("rollouts")?);
+    let (deltas, rollouts) = (&online.deltas, &online.rollouts);
 
     let current = repository
         .set()
@@ -63,13 +58,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     changed
         .delegate_model(model, builders.public(), builders.threshold(), deltas, rollouts)
         .with_context(|| format!("the keys of [models.{model}] cannot work"))?;
-    let offline = KeyRing::load(
-        config,
-        edge,
-        "targets",
-        &config.targets.keys,
-        config.targets.threshold,
-    )?;
+    let offline = KeyRing::targets(config, edge)?;
     let targets_file = sign(&changed, &offline.signers()?).context("cannot sign the targets role")?;
     // With new keys the builds that are there must be signed anew, or devices would refuse them.
     let builds_expire = expires(edge.now, lifetime::BUILDS)?;

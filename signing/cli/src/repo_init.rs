@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use millet_protocol::api::{OnlineKeys, Publication};
 use millet_signing::metadata::{Root, Targets, lifetime};
 use millet_signing::{PublicKey, sign, verify_first_root};
+use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 use crate::config::Config;
@@ -23,8 +24,26 @@ pub struct Args {
     yes: bool,
 }
 
-/// The roles that the server signs by itself.
-const ONLINE: [&str; 4] = ["snapshot", "timestamp", "deltas", "rollouts"];
+/// The keys of the roles that the server signs by itself.
+#[derive(PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerKeys {
+    /// Of every model's deltas.
+    pub deltas: PublicKey,
+    /// Of every model's rollouts.
+    pub rollouts: PublicKey,
+    /// Of the snapshot.
+    pub snapshot: PublicKey,
+    /// Of the timestamp.
+    pub timestamp: PublicKey,
+}
+
+impl ServerKeys {
+    /// Those that the root names, with their roles.
+    pub fn of_root(&self) -> [(&'static str, &PublicKey); 2] {
+        [("snapshot", &self.snapshot), ("timestamp", &self.timestamp)]
+    }
+}
 
 /// Name of the file that remembers which online keys were agreed to.
 const AGREED: &str = "online-keys.json";
@@ -55,17 +74,11 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     let root = match ours {
         Some(root) => interrupted(&path, root, &keys)?,
         None => {
-            let own = KeyRing::load(config, edge, "root", &config.root.keys, config.root.threshold)?;
+            let own = KeyRing::root(config, edge)?;
             sign(&first_root(config, edge, &keys)?, &own.signers()?).context("cannot sign the root role")?
         }
     };
-    let signers = KeyRing::load(
-        config,
-        edge,
-        "targets",
-        &config.targets.keys,
-        config.targets.threshold,
-    )?;
+    let signers = KeyRing::targets(config, edge)?;
     let targets = Targets::new(expires(edge.now, lifetime::TARGETS)?);
     let targets = sign(&targets, &signers.signers()?).context("cannot sign the targets role")?;
     // Before the upload: if that breaks off, running the command again finds the same root.
@@ -88,22 +101,27 @@ pub fn agreed_online_keys(
     client: &Client,
     edge: &Edge,
     yes: bool,
-) -> anyhow::Result<BTreeMap<String, PublicKey>> {
+) -> anyhow::Result<ServerKeys> {
     let path = config.trusted_folder().join(AGREED);
     let OnlineKeys { keys } = client.online_keys()?;
-    let parsed = ONLINE.iter().map(|role| {
+    let key = |role: &str| {
         let value = keys
-            .get(*role)
+            .get(role)
             .with_context(|| format!("the server names no key for {role}"))?;
         let key: PublicKey = serde_json::from_value(value.clone())
             .with_context(|| format!("the server's key for {role} is not a TUF key object"))?;
         if !key.is_supported() {
             bail!("the server's key for {role} is of a type that Millet does not know");
         }
-        Ok(((*role).to_owned(), key))
-    });
-    let offered: BTreeMap<String, PublicKey> = parsed.collect::<anyhow::Result<_>>()?;
-    let agreed: Option<BTreeMap<String, PublicKey>> = fs::read(&path)
+        Ok(key)
+    };
+    let offered = ServerKeys {
+        snapshot: key("snapshot")?,
+        timestamp: key("timestamp")?,
+        deltas: key("deltas")?,
+        rollouts: key("rollouts")?,
+    };
+    let agreed: Option<ServerKeys> = fs::read(&path)
         .ok()
         .and_then(|bytes| serde_json::from_slice(&bytes).ok());
     if agreed.as_ref() == Some(&offered) {
@@ -126,38 +144,26 @@ pub fn agreed_online_keys(
     Ok(offered)
 }
 
-fn table(keys: &BTreeMap<String, PublicKey>) -> String {
+fn table(keys: &ServerKeys) -> String {
     let mut table = output::columns();
     table.set_header(["role", "key"]);
-    for (role, key) in keys {
-        table.add_row([role.clone(), key.id().to_string()]);
+    let models = [("deltas", &keys.deltas), ("rollouts", &keys.rollouts)];
+    for (role, key) in models.into_iter().chain(keys.of_root()) {
+        table.add_row([role.to_owned(), key.id().to_string()]);
     }
     output::table(&table)
 }
 
 /// The root that begins a repository, unsigned.
-pub fn first_root(
-    config: &Config,
-    edge: &Edge,
-    online: &BTreeMap<String, PublicKey>,
-) -> anyhow::Result<Root> {
-    let own = KeyRing::load(config, edge, "root", &config.root.keys, config.root.threshold)?;
-    let targets = KeyRing::load(
-        config,
-        edge,
-        "targets",
-        &config.targets.keys,
-        config.targets.threshold,
-    )?;
+pub fn first_root(config: &Config, edge: &Edge, online: &ServerKeys) -> anyhow::Result<Root> {
+    let own = KeyRing::root(config, edge)?;
+    let targets = KeyRing::targets(config, edge)?;
     let mut root = Root::new(expires(edge.now, lifetime::ROOT)?);
     root.set_role("root", own.public(), own.threshold())
         .context("the keys of [root] cannot work")?;
     root.set_role("targets", targets.public(), targets.threshold())
         .context("the keys of [targets] cannot work")?;
-    for role in ["snapshot", "timestamp"] {
-        let key = online
-            .get(role)
-            .with_context(|| format!("the server names no key for {role}"))?;
+    for (role, key) in online.of_root() {
         root.set_role(role, std::slice::from_ref(key), 1)
             .context("the server's keys cannot work")?;
     }
@@ -165,13 +171,10 @@ pub fn first_root(
 }
 
 /// A root that an earlier run made and could not upload. It must still fit the server.
-fn interrupted(path: &Path, bytes: Vec<u8>, online: &BTreeMap<String, PublicKey>) -> anyhow::Result<Vec<u8>> {
+fn interrupted(path: &Path, bytes: Vec<u8>, online: &ServerKeys) -> anyhow::Result<Vec<u8>> {
     let root = verify_first_root(&bytes).with_context(|| format!("{} is not a root", path.display()))?;
-    for role in ["snapshot", "timestamp"] {
-        let fits = root
-            .authority(role)
-            .zip(online.get(role))
-            .is_some_and(|(authority, key)| authority.has(key));
+    for (role, key) in online.of_root() {
+        let fits = root.authority(role).is_some_and(|authority| authority.has(key));
         if !fits {
             bail!(
                 "{} names another {role} key than the server has: it belongs to another server; move it away if this \

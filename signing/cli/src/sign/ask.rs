@@ -14,7 +14,7 @@ use crate::document::builds_keys;
 use crate::edge::Edge;
 use crate::keys::KeyRing;
 use crate::output;
-use crate::repo_init::{agreed_online_keys, first_root};
+use crate::repo_init::{ServerKeys, agreed_online_keys, first_root};
 use crate::repository::{Repository, expires};
 
 /// `millet sign request`
@@ -55,7 +55,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
 }
 
 /// The first root and an empty list of models.
-fn beginning(config: &Config, edge: &Edge, online: &BTreeMap<String, PublicKey>) -> anyhow::Result<Parts> {
+fn beginning(config: &Config, edge: &Edge, online: &ServerKeys) -> anyhow::Result<Parts> {
     let root = first_root(config, edge, online)?;
     let targets = Targets::new(expires(edge.now, lifetime::TARGETS)?);
     Ok(Parts {
@@ -73,7 +73,7 @@ fn following(
     config: &Config,
     edge: &Edge,
     repository: &Repository<'_>,
-    online: &BTreeMap<String, PublicKey>,
+    online: &ServerKeys,
 ) -> anyhow::Result<Parts> {
     let named = |role: &str| args.roles.iter().any(|named| named == role);
     let mut parts = Parts {
@@ -134,24 +134,18 @@ fn following(
     Ok(parts)
 }
 
-fn next_root(
-    config: &Config,
-    edge: &Edge,
-    now: &Root,
-    online: &BTreeMap<String, PublicKey>,
-) -> anyhow::Result<Root> {
+fn next_root(config: &Config, edge: &Edge, now: &Root, online: &ServerKeys) -> anyhow::Result<Root> {
     let mut next = now.next(expires(edge.now, lifetime::ROOT)?);
-    for (role, wanted) in [("root", &config.root), ("targets", &config.targets)] {
-        let keys = KeyRing::load(config, edge, role, &wanted.keys, wanted.threshold)?;
+    for (role, keys) in [
+        ("root", KeyRing::root(config, edge)?),
+        ("targets", KeyRing::targets(config, edge)?),
+    ] {
         if !is(now.authority(role), keys.public(), keys.threshold()) {
             next.set_role(role, keys.public(), keys.threshold())
                 .with_context(|| format!("the keys of [{role}] cannot work"))?;
         }
     }
-    for role in ["snapshot", "timestamp"] {
-        let key = online
-            .get(role)
-            .with_context(|| format!("the server names no key for {role}"))?;
+    for (role, key) in online.of_root() {
         if !is(now.authority(role), std::slice::from_ref(key), 1) {
             next.set_role(role, std::slice::from_ref(key), 1)
                 .context("the server's keys cannot work")?;
@@ -160,19 +154,9 @@ fn next_root(
     Ok(next)
 }
 
-fn next_targets(
-    config: &Config,
-    edge: &Edge,
-    now: &Targets,
-    online: &BTreeMap<String, PublicKey>,
-) -> anyhow::Result<Targets> {
+fn next_targets(config: &Config, edge: &Edge, now: &Targets, online: &ServerKeys) -> anyhow::Result<Targets> {
     let mut next = now.next(expires(edge.now, lifetime::TARGETS)?);
-    let key = |name: &str| {
-        online
-            .get(name)
-            .with_context(|| format!("the server names no key for {name}"))
-    };
-    let (deltas, rollouts) = (key("deltas")?, key("rollouts")?);
+    let (deltas, rollouts) = (&online.deltas, &online.rollouts);
     for model in config.models.keys() {
         let builders = builds_keys(config, edge, model)?;
         let same = is(
