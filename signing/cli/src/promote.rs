@@ -11,6 +11,7 @@ use crate::edge::Edge;
 use crate::output;
 use crate::publish::{check_epoch, check_growth};
 use crate::repository::Repository;
+use crate::rollout;
 use crate::selection::Selection;
 
 /// `millet promote`
@@ -49,21 +50,19 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         let files = [(targets::manifest(model, &manifest.build), document.target())];
         lists.insert(model.clone(), next_builds(edge, &repository, model, files)?);
     }
-    let signed = match args.request {
-        Some(_) => None,
-        None => Some(sign_builds(config, edge, &repository, &lists)?),
-    };
-    for document in &documents {
-        document.upload(&client, edge)?;
-    }
-    match (&args.request, signed) {
+    let upload = || (documents.iter()).try_for_each(|document| document.upload(&client, edge));
+    match &args.request {
         _ if lists.is_empty() => {}
-        (Some(path), _) => {
+        Some(path) => {
+            upload()?;
             let documents: Vec<_> = documents.iter().collect();
             return ask_for_signatures(path, edge, &repository, &lists, &documents);
         }
-        (None, Some(publication)) => drop(client.publish(&publication)?),
-        (None, None) => {}
+        None => {
+            let publication = sign_builds(config, edge, &repository, &lists)?;
+            upload()?;
+            client.publish(&publication)?;
+        }
     }
     for manifest in &manifests {
         let channels: Vec<&str> = manifest.channels.iter().map(Channel::as_str).collect();
@@ -74,14 +73,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
             channels.join(", ")
         ))?;
     }
-    for model in &models {
-        for channel in &args.channels {
-            output::next(&format!(
-                "millet rollout start --model {model} --channel {channel} --build {}",
-                args.build
-            ));
-        }
-    }
+    rollout::say_how_to_start(&models, &args.channels, &args.build);
     Ok(())
 }
 

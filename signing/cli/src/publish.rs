@@ -25,6 +25,7 @@ use crate::output;
 use crate::payload::Making;
 use crate::progress::Meter;
 use crate::repository::Repository;
+use crate::rollout;
 use crate::selection::Selection;
 
 pub use decide::{check_epoch, check_growth};
@@ -166,37 +167,29 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         let builds = next_builds(edge, &repository, model, made.targets())?;
         lists.insert(model.clone(), builds);
     }
-    let signed = match args.request {
-        Some(_) => None,
-        None => Some(sign_builds(config, edge, &repository, &lists)?),
-    };
-    if args.dry_run {
-        report(args, &lines)?;
-        output::say("dry run: payloads were made, tried and signed for, and nothing was uploaded");
-        output::next("the same command without --dry-run");
-        return Ok(());
-    }
-    for made in &made {
-        upload(&client, edge, made)?;
-    }
-    match (&args.request, signed) {
+    let upload = || (made.iter()).try_for_each(|made| upload(&client, edge, made));
+    match &args.request {
         _ if lists.is_empty() => {}
-        (Some(path), _) => {
-            let documents: Vec<_> = made.iter().map(|made| &made.document).collect();
+        Some(path) => {
+            upload()?;
             report(args, &lines)?;
+            let documents: Vec<_> = made.iter().map(|made| &made.document).collect();
             return ask_for_signatures(path, edge, &repository, &lists, &documents);
         }
-        (None, Some(publication)) => say_jobs(&client.publish(&publication)?),
-        (None, None) => {}
+        None => {
+            let publication = sign_builds(config, edge, &repository, &lists)?;
+            if !args.dry_run {
+                upload()?;
+                say_jobs(&client.publish(&publication)?);
+            }
+        }
     }
     report(args, &lines)?;
-    for model in &models {
-        for channel in &args.channels {
-            output::next(&format!(
-                "millet rollout start --model {model} --channel {channel} --build {}",
-                args.build
-            ));
-        }
+    if args.dry_run {
+        output::say("dry run: payloads were made, tried and signed for, and nothing was uploaded");
+        output::next("the same command without --dry-run");
+    } else {
+        rollout::say_how_to_start(&models, &args.channels, &args.build);
     }
     Ok(())
 }

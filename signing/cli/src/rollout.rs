@@ -90,6 +90,17 @@ pub fn run(command: &Command, config: &Config, edge: &Edge) -> anyhow::Result<()
     }
 }
 
+/// Names the commands that offer a build where it is allowed now.
+pub fn say_how_to_start(models: &[Model], channels: &[Channel], build: &Build) {
+    for model in models {
+        for channel in channels {
+            output::next(&format!(
+                "millet rollout start --model {model} --channel {channel} --build {build}"
+            ));
+        }
+    }
+}
+
 fn start(args: &Start, config: &Config, client: &Client, edge: &Edge) -> anyhow::Result<()> {
     let Place { model, channel, .. } = &args.place;
     let repository = Repository::refresh(config, client, edge, [model])?;

@@ -7,7 +7,7 @@ mod keys_at;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use fake::{FakeServer, PUBLISH, Workshop, noise};
+use fake::{FakeServer, PROMOTE, PUBLISH, Workshop, noise};
 use millet_signing::{PrivateKey, PublicKey, Signer};
 
 /// Encrypts a key file as `millet` does, with little work, so that tests are fast.
@@ -172,16 +172,7 @@ fn a_p256_key_signs_a_whole_publication() {
         .ok();
     workshop.with_passphrases("friday evening\n", &PUBLISH).ok();
     // The client verifies everything anew, as a device would.
-    let promote = [
-        "promote",
-        "--model",
-        "rubik",
-        "--build",
-        "V1",
-        "--channel",
-        "stable",
-    ];
-    workshop.with_passphrases("friday evening\n", &promote).ok();
+    workshop.with_passphrases("friday evening\n", &PROMOTE).ok();
 }
 
 #[test]

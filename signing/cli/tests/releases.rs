@@ -5,7 +5,7 @@ mod fake;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use fake::{FakeServer, PUBLISH, Workshop, noise};
+use fake::{FakeServer, PROMOTE, PUBLISH, Workshop, noise};
 
 fn with_model() -> (FakeServer, Workshop) {
     let server = FakeServer::start();
@@ -59,39 +59,13 @@ fn a_build_is_published_then_promoted() {
         ],
         &["do not allow it on stable", "millet promote"],
     );
-    let promoted = workshop.ok(&[
-        "promote",
-        "--model",
-        "rubik",
-        "--build",
-        "V2",
-        "--channel",
-        "stable",
-    ]);
+    let promote = [&PROMOTE[..6], &["V2"]].concat();
+    let promoted = workshop.ok(&promote);
     assert_eq!(promoted.stdout.trim(), "rubik V2: beta, stable");
-    let again = workshop.ok(&[
-        "promote",
-        "--model",
-        "rubik",
-        "--build",
-        "V2",
-        "--channel",
-        "stable",
-    ]);
+    let again = workshop.ok(&promote);
     assert!(again.stderr.contains("allowed there already"), "{}", again.stderr);
     // Devices on stable run V2, so the older V1 cannot follow.
-    workshop.refused(
-        &[
-            "promote",
-            "--model",
-            "rubik",
-            "--build",
-            "V1",
-            "--channel",
-            "stable",
-        ],
-        &["does not grow on stable"],
-    );
+    workshop.refused(&PROMOTE, &["does not grow on stable"]);
     workshop.ok(&[
         "rollout",
         "start",

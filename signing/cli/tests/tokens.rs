@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use fake::{FakeServer, Finished, PUBLISH, Workshop, noise};
+use fake::{FakeServer, Finished, PROMOTE, PUBLISH, Workshop, noise};
 
 fn tool(program: &str, arguments: &[&str], workshop: &Workshop) -> String {
     let output = Command::new(program)
@@ -67,16 +67,7 @@ fn the_script_of_the_documentation_signs() {
         workshop.ok(&["model", "add", "rubik"]);
         workshop.ok(&PUBLISH);
     }
-    let promote = [
-        "promote",
-        "--model",
-        "rubik",
-        "--build",
-        "V1",
-        "--channel",
-        "stable",
-    ];
-    workshop.ok(&promote);
+    workshop.ok(&PROMOTE);
 }
 
 #[test]
@@ -127,15 +118,7 @@ done
     };
     let published = run(&PUBLISH);
     // Another run finds it in the agent.
-    let promoted = run(&[
-        "promote",
-        "--model",
-        "rubik",
-        "--build",
-        "V1",
-        "--channel",
-        "stable",
-    ]);
+    let promoted = run(&PROMOTE);
     let killed = Command::new("gpgconf")
         .args(["--kill", "gpg-agent"])
         .env("GNUPGHOME", &home)
@@ -277,17 +260,7 @@ mod softhsm {
             );
             before = uri;
         }
-        token
-            .run(&[
-                "promote",
-                "--model",
-                "rubik",
-                "--build",
-                "V1",
-                "--channel",
-                "stable",
-            ])
-            .ok();
+        token.run(&PROMOTE).ok();
         let open =
             |mode| fs::set_permissions(token.workshop.path("pin"), fs::Permissions::from_mode(mode)).unwrap();
         open(0o644);

@@ -29,6 +29,17 @@ pub const PUBLISH: [&str; 9] = [
     "V1",
 ];
 
+/// Lets what was published go further. Its last word is the build.
+pub const PROMOTE: [&str; 7] = [
+    "promote",
+    "--model",
+    "rubik",
+    "--channel",
+    "stable",
+    "--build",
+    "V1",
+];
+
 /// A folder in which a release engineer works.
 pub struct Workshop {
     folder: tempfile::TempDir,
