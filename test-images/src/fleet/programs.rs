@@ -1,6 +1,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
 
@@ -90,8 +90,8 @@ pub fn drop_separator(arguments: impl Iterator<Item = OsString>) -> impl Iterato
 /// What a finished process said.
 #[derive(Debug)]
 pub struct Finished {
-    /// Exit code, or `None` when a signal ended it.
-    pub code: Option<i32>,
+    /// How it ended.
+    pub status: ExitStatus,
     /// What it wrote on stdout.
     pub stdout: String,
     /// What it wrote on stderr, unless that went straight through.
@@ -101,7 +101,7 @@ pub struct Finished {
 impl Finished {
     fn new(output: Output) -> Self {
         Self {
-            code: output.status.code(),
+            status: output.status,
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
@@ -109,10 +109,15 @@ impl Finished {
 
     /// The process if it exited 0, else an error with everything it said.
     pub fn success(self, what: &str) -> Result<Self> {
-        match self.code {
-            Some(0) => Ok(self),
-            code => bail!("{what} ended with {code:?}\n{}{}", self.stdout, self.stderr),
+        let Self {
+            status,
+            stdout,
+            stderr,
+        } = &self;
+        if !status.success() {
+            bail!("{what} ended with {status}\n{stdout}{stderr}");
         }
+        Ok(self)
     }
 }
 

@@ -172,7 +172,7 @@ fn a_release_engineer_joins_and_both_sign_from_then_on() {
         false,
     )
     .unwrap();
-    assert_ne!(alone.code, Some(0));
+    assert_ne!(alone.status.code(), Some(0));
     assert!(alone.stderr.contains("needs 2 signatures"), "{}", alone.stderr);
     let images = world.images(1);
     let mut publish = world.workshop.publish_command(&weekly("V6.11.1", &images));
@@ -226,7 +226,7 @@ fn a_release_key_is_stolen_and_is_worth_nothing_afterwards() {
     let images = world.images(3);
     let mut publish = world.workshop.publish_command(&weekly("V6.11.3", &images));
     let refused = run(&mut publish, false).unwrap();
-    assert_ne!(refused.code, Some(0));
+    assert_ne!(refused.status.code(), Some(0));
     assert!(
         refused.stderr.contains("not the keys that the repository trusts"),
         "{}",
@@ -288,7 +288,7 @@ fn a_request_that_was_tampered_with_is_not_signed() {
             .workshop
             .try_millet(&["sign", "request.json", "--yes"])
             .unwrap();
-        assert_eq!(finished.code, Some(1), "{}", finished.stderr);
+        assert_eq!(finished.status.code(), Some(1), "{}", finished.stderr);
         assert!(finished.stderr.contains(word), "{word} in {}", finished.stderr);
     };
     let original = request.clone();

@@ -118,7 +118,7 @@ fn a_stolen_name_is_not_enough_without_the_key() {
         false,
     )
     .unwrap();
-    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.status.code(), Some(1));
     assert!(
         ended.stderr.contains("not the keys that the repository trusts"),
         "{}",
@@ -144,7 +144,7 @@ fn two_agents_on_one_state_directory_do_not_meet() {
     let second = run(&mut world.device.agent(&["run", "--once"]), false).unwrap();
     signal("CONT");
     first.wait().unwrap();
-    assert_eq!(second.code, Some(1), "{second:?}");
+    assert_eq!(second.status.code(), Some(1), "{second:?}");
     assert!(second.stderr.contains("state"), "{}", second.stderr);
     assert!(
         world.device.reboot_requested(),
@@ -159,7 +159,7 @@ fn an_unreadable_configuration_names_line_and_column() {
     let good = fs::read_to_string(&config).unwrap();
     fs::write(&config, good.replace("channel = \"beta\"", "channel = beta")).unwrap();
     let ended = run(&mut world.device.agent(&["status"]), false).unwrap();
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     assert!(ended.stderr.contains("agent.toml:2:11"), "{}", ended.stderr);
 }
 
@@ -169,7 +169,7 @@ fn refused(world: &World, arguments: &[&str], images: &std::path::Path) -> Strin
         false,
     )
     .unwrap();
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
     ended.stderr
 }
 
