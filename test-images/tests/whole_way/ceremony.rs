@@ -23,9 +23,11 @@ impl<'a> Offline<'a> {
         fs::create_dir_all(folder.join("keys")).unwrap();
         fs::create_dir_all(folder.join(".millet")).unwrap();
         fs::copy(world.workshop.first_root(), folder.join(".millet/1.root.json")).unwrap();
+        fs::write(folder.join(PASSPHRASES), "").unwrap();
         for key in keys {
-            let file = format!("keys/{key}.key");
-            fs::rename(workshop(world).join(&file), folder.join(&file)).unwrap();
+            let (private, public) = (format!("keys/{key}.key"), format!("keys/{key}.pub"));
+            fs::rename(workshop(world).join(&private), folder.join(&private)).unwrap();
+            fs::copy(workshop(world).join(&public), folder.join(&public)).unwrap();
         }
         Self { world, folder }
     }
@@ -34,18 +36,31 @@ impl<'a> Offline<'a> {
     fn sign(&self, request: &Path) -> (PathBuf, Finished) {
         let copy = self.folder.join("request.json");
         fs::copy(request, &copy).unwrap();
-        let mut command = Command::new(&self.world.programs.millet);
-        command
-            .args(["sign", "request.json", "--yes"])
-            .current_dir(&self.folder);
-        for key in fs::read_dir(self.folder.join("keys")).unwrap() {
-            command
-                .arg("--key")
-                .arg(format!("file:{}", key.unwrap().path().display()));
+        let mut command = passphrases_given(self.world, &self.folder);
+        command.args(["sign", "request.json", "--yes"]);
+        for file in fs::read_dir(self.folder.join("keys")).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "key") {
+                command.arg("--key").arg(format!("file:{}", path.display()));
+            }
         }
         let finished = run(&mut command, false).unwrap().success("millet sign").unwrap();
         (copy, finished)
     }
+}
+
+/// The file whose lines answer the questions for passphrases.
+const PASSPHRASES: &str = "passphrases";
+
+/// `millet` in a folder whose passphrases come from descriptor 3.
+fn passphrases_given(world: &World, folder: &Path) -> Command {
+    let mut command = Command::new("sh");
+    let script = format!("exec \"$0\" --passphrase-fd 3 \"$@\" 3<{PASSPHRASES}");
+    command
+        .args(["-c", &script])
+        .arg(&world.programs.millet)
+        .current_dir(folder);
+    command
 }
 
 fn workshop(world: &World) -> PathBuf {
@@ -87,16 +102,21 @@ fn a_root_key_is_lost_and_replaced() {
     world.update_to(1);
 
     fs::remove_file(workshop(&world).join("keys/root3.key")).unwrap();
-    world
-        .workshop
-        .millet(&["key", "new", "root4", "--no-passphrase", "--out", "keys"])
+    // Of the other kind, and opened by a passphrase.
+    fs::write(workshop(&world).join(PASSPHRASES), "a week in orange\n").unwrap();
+    let mut key_new = passphrases_given(&world, &workshop(&world));
+    key_new.args(["key", "new", "root4", "--type", "p256", "--out", "keys"]);
+    run(&mut key_new, false)
+        .unwrap()
+        .success("millet key new")
         .unwrap();
     change_config(&world, "root3", "root4");
     let one = Offline::with_keys(&world, "one", &["root1"]);
     let two = Offline::with_keys(&world, "two", &["root2", "root4"]);
+    fs::rename(workshop(&world).join(PASSPHRASES), two.folder.join(PASSPHRASES)).unwrap();
     let (file, said) = request(&world);
     assert!(said.contains("root 1 → 2"), "{said}");
-    assert_eq!(said.matches(" joins (ed25519)").count(), 1, "{said}");
+    assert_eq!(said.matches(" joins (ecdsa-sha2-nistp256)").count(), 1, "{said}");
     assert_eq!(said.matches(" leaves").count(), 1, "{said}");
 
     let (first, signed) = one.sign(&file);
