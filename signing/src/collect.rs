@@ -52,8 +52,9 @@ impl Collected {
     }
 
     /// Adds a key's signature for every role of `authorities` that lists the key and has none of it that holds; says
-    /// whether there was one.
+    /// whether there was one. Signatures that hold for none of them go.
     pub fn sign(&mut self, signer: &dyn Signer, authorities: &[Authority<'_>]) -> Result<bool, SignError> {
+        self.keep_valid(authorities);
         let mut lacking = BTreeSet::new();
         for authority in authorities
             .iter()
@@ -78,23 +79,26 @@ impl Collected {
         Ok(true)
     }
 
-    /// Takes over the signatures of another copy of the file.
-    ///
-    /// Where both have one of a key, one that is valid for any of `authorities` stays: a copy with a broken signature does
-    /// no harm.
+    /// Takes over the signatures of another copy of the file that hold for any of `authorities`; others go, of both, so
+    /// that a copy full of broken signatures does no harm.
     pub fn merge(&mut self, other: &Self, authorities: &[Authority<'_>]) -> Result<(), Different> {
         if self.envelope.message != other.envelope.message {
             return Err(Different);
         }
-        let have: BTreeSet<KeyId> = (authorities.iter())
-            .flat_map(|authority| self.valid(authority))
-            .collect();
-        for (keyid, signature) in &other.envelope.signatures {
-            if !have.contains(keyid) {
-                self.put(keyid.clone(), signature.clone());
+        self.keep_valid(authorities);
+        for keyid in authorities.iter().flat_map(|authority| other.valid(authority)) {
+            if let Some(signature) = other.envelope.signatures.get(&keyid) {
+                self.put(keyid, signature.clone());
             }
         }
         Ok(())
+    }
+
+    fn keep_valid(&mut self, authorities: &[Authority<'_>]) {
+        let valid: BTreeSet<KeyId> = (authorities.iter())
+            .flat_map(|authority| self.valid(authority))
+            .collect();
+        self.envelope.signatures.retain(|keyid, _| valid.contains(keyid));
     }
 
     /// The file with the signatures that it has.
@@ -164,6 +168,27 @@ mod tests {
         assert_eq!(good.valid(&authority), [key(1).public_key().id()]);
         bad.merge(&good, &[authority]).unwrap();
         assert_eq!(bad.valid(&authority), [key(1).public_key().id()]);
+        assert_eq!(bad.to_vec().unwrap(), good.to_vec().unwrap());
+    }
+
+    #[test]
+    fn a_copy_with_as_many_signatures_as_may_be_leaves_a_file_that_can_be_read() {
+        let root = root();
+        let authority = root.authority("targets").unwrap();
+        let mut full = asked();
+        for seed in 10..138 {
+            full.put(key(seed).public_key().id(), vec![0; 64]);
+        }
+        let full = Collected::parse(&full.to_vec().unwrap()).unwrap();
+        let mut good = asked();
+        good.sign(&key(1), &[authority]).unwrap();
+        good.merge(&full, &[authority]).unwrap();
+        let mut handed_in = Collected::parse(&full.to_vec().unwrap()).unwrap();
+        handed_in.sign(&key(2), &[authority]).unwrap();
+        for (file, signer) in [(good, 1), (handed_in, 2)] {
+            let read = Collected::parse(&file.to_vec().unwrap()).unwrap();
+            assert_eq!(read.valid(&authority), [key(signer).public_key().id()]);
+        }
     }
 
     #[test]

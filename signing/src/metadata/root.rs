@@ -82,6 +82,11 @@ impl Root {
         Authority::new(role, &self.keys, keyids, threshold)
     }
 
+    /// The roles that it names: the four of the specification, and any that nobody knows.
+    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+        self.roles.keys().map(String::as_str)
+    }
+
     /// The keys and threshold of a role that it names.
     pub fn authority(&self, role: &str) -> Option<Authority<'_>> {
         let (name, role) = self.roles.get_key_value(role)?;
