@@ -119,7 +119,7 @@ fn bar_or_lines(label: &str, total: u64, template: &str) -> Shows {
     if !std::io::stderr().is_terminal() {
         return Shows::Lines;
     }
-    let bar = ProgressBar::new(total).with_prefix(label.to_owned());
+    let bar = ProgressBar::new(total).with_prefix(output::visible(label));
     Shows::Bar(match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
         Err(_) => bar,

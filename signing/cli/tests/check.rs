@@ -8,7 +8,9 @@ use std::fs;
 
 use fake::{FakeServer, PUBLISH, Workshop};
 use jiff::{SignedDuration, Timestamp};
-use millet_signing::metadata::TargetFile;
+use millet_protocol::api::Publication;
+use millet_signing::metadata::{TargetFile, Targets};
+use millet_signing::{Ed25519Key, Signer, sign};
 use serde_json::{Value, json};
 
 /// A server with V1, which its signers allow on beta.
@@ -213,6 +215,35 @@ fn mirrors_that_disagree() {
             &format!("snapshot is at version 3, and at {address} at 4"),
             &format!("deltas.rubik is at version 1, and at {address} at 2"),
         ],
+    );
+}
+
+#[test]
+fn files_in_the_list_of_models_are_looked_at_too() {
+    let (server, workshop) = published();
+    let file = TargetFile::of(b"over");
+    let signers = ["targets1", "targets2"].map(|name| {
+        let pem = fs::read_to_string(workshop.path(&format!("keys/{name}.key"))).unwrap();
+        Ed25519Key::from_pkcs8_pem(&pem).unwrap()
+    });
+    let mut repository = server.repository();
+    repository
+        .blobs
+        .insert(file.sha256().unwrap().to_string(), b"over".to_vec());
+    let envelope: Value = serde_json::from_slice(&repository.metadata["2.targets.json"]).unwrap();
+    let targets: Targets = serde_json::from_value(envelope["signed"].clone()).unwrap();
+    let mut targets = targets.next("2098-01-01T00:00:00Z".parse().unwrap());
+    targets.targets.insert("rubik/notes.txt".to_owned(), file);
+    let signers: Vec<&dyn Signer> = signers.iter().map(|key| key as &dyn Signer).collect();
+    let signed = String::from_utf8(sign(&targets, &signers).unwrap()).unwrap();
+    let metadata = BTreeMap::from([("targets".to_owned(), signed)]);
+    repository.publish(&Publication { metadata }).unwrap();
+    drop(repository);
+    copy(&server, &workshop, "mirror");
+    assert_finds(
+        &workshop,
+        &["mirror"],
+        &["rubik/notes.txt: stands in the list of models, which should name no files"],
     );
 }
 

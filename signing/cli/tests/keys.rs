@@ -203,6 +203,10 @@ fn a_passphrase_is_changed_in_one_step() {
     workshop
         .with_passphrases("the first one\nshort\n", &through)
         .refused(&["at least 8"]);
+    // What opens the old file does not seal the new one as well.
+    workshop
+        .with_passphrases("the first one\n", &through)
+        .refused(&["no further line"]);
     assert_eq!(fs::read(workshop.path("keys/root1.key")).unwrap(), first);
     workshop
         .with_passphrases("the first one\nthe second one\n", &through)

@@ -157,7 +157,10 @@ pub fn read_secret_bytes(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let read = || {
         let file = fs::File::open(path)?;
         let mode = file.metadata()?.permissions().mode() & 0o777;
-        let mut bytes = Zeroizing::new(Vec::new());
+        // At once, with the 32 bytes that the end is looked for with: what a growing vector leaves behind is not wiped.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(
+            usize::try_from(LONGEST).unwrap_or_default() + 32,
+        ));
         file.take(LONGEST).read_to_end(&mut bytes)?;
         std::io::Result::Ok((mode, bytes))
     };

@@ -73,13 +73,14 @@ impl Passphrases {
         bail!("the passphrase does not open {}", about.name)
     }
 
-    /// A passphrase for a new file: entered twice at the terminal, or one line of the file descriptor.
+    /// A passphrase for a new file: entered twice at the terminal, or a line of its own of the file descriptor.
     ///
     /// # Errors
     /// When it is too short, the two differ, or nobody is there to ask.
     pub fn choose(&self, name: &str) -> anyhow::Result<Secret> {
         let secret = match &self.lines {
-            Some(lines) => lines.borrow_mut().next()?,
+            // Its own: a line that has opened the old file must not silently seal the new one.
+            Some(lines) => lines.borrow_mut().own()?,
             None => {
                 let first = self.at_terminal(&format!("New passphrase for {name}:"), NO_PASSPHRASE)?;
                 // Before it is entered a second time in vain.
@@ -172,7 +173,6 @@ impl Lines {
     }
 
     /// The next line and no other.
-    #[cfg(feature = "pkcs11")]
     fn own(&mut self) -> anyhow::Result<Secret> {
         self.read()?
             .with_context(|| format!("the file descriptor {} has no further line", self.number))

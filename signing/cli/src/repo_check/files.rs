@@ -1,7 +1,9 @@
 //! Every file that the roles name, held against what is there and against each other.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
+use millet_payload::LONGEST_HEAD;
 use millet_protocol::{Build, BuildManifest, DeltaCustom, Model, RolloutDocument, Sha256Digest, targets};
 use millet_signing::metadata::{TargetFile, Targets};
 use millet_signing::{Search, TrustedSet};
@@ -14,9 +16,6 @@ use crate::progress::Meter;
 /// Longest document that is read, in bytes.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
-/// Longest head of a payload that is read, in bytes: what a device takes.
-const LONGEST_HEAD: u64 = 64 * 1024 * 1024;
-
 /// Checks the files of every role; says how many they name.
 pub fn check(
     full: bool,
@@ -27,9 +26,9 @@ pub fn check(
     let Some(top) = set.targets() else { return Ok(0) };
     let mut named = BTreeSet::new();
     let mut builds: BTreeMap<Model, BTreeMap<Build, BuildManifest>> = BTreeMap::new();
-    let lists: Vec<(&str, &Targets)> = (top.delegated_roles())
-        .filter_map(|role| Some((role.name.as_str(), set.delegated(&role.name)?)))
-        .collect();
+    let delegated =
+        (top.delegated_roles()).filter_map(|role| Some((role.name.as_str(), set.delegated(&role.name)?)));
+    let lists: Vec<(&str, &Targets)> = iter::once(("targets", top)).chain(delegated).collect();
     let mut check = Check {
         full: full || matches!(place, Place::Folder(_)),
         place,
@@ -42,6 +41,9 @@ pub fn check(
             match set.search(path) {
                 Search::Found { role: finder, .. } if finder == *role => {}
                 _ => check.problem(path, "devices never find it in this role"),
+            }
+            if *role == "targets" {
+                check.problem(path, "stands in the list of models, which should name no files");
             }
         }
         let Some(model) = model_of("builds.", role) else {
