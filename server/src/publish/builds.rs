@@ -139,7 +139,7 @@ pub fn decide(
     Ok(Changes { rows, added, targets })
 }
 
-/// Who has which sequence, and the newest of each channel.
+/// Who has, or ever had, which sequence, and the newest of each channel among the builds that stand.
 struct Ranks {
     taken: BTreeMap<Sequence, Build>,
     newest: BTreeMap<Channel, Sequence>,
@@ -152,7 +152,11 @@ impl Ranks {
             newest: BTreeMap::new(),
         };
         for row in known {
-            ranks.add(&row.manifest);
+            let manifest = &row.manifest;
+            ranks.taken.insert(manifest.sequence, manifest.build.clone());
+            if row.listed {
+                ranks.add(manifest);
+            }
         }
         ranks
     }

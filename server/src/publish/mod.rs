@@ -6,8 +6,8 @@ mod roles;
 
 use std::collections::BTreeSet;
 
-use millet_protocol::api::{BuildName, DeltaJob, JobState, Publication, Published};
-use millet_protocol::targets;
+use millet_protocol::api::{BuildName, DeltaJob, JobState, Publication, Published, RolloutStage};
+use millet_protocol::{RolloutState, targets};
 use millet_rollout::{PublishedBuild, delta_sources};
 
 use crate::metadata_writer::{MetadataWriter, Turn};
@@ -77,16 +77,19 @@ fn unchanged(turn: &Turn<'_>) -> Published {
     }
 }
 
-/// The builds that a rollout offers or waits to offer: these cannot be dropped.
+/// The builds that a rollout offers or waits to offer: these cannot be dropped. A halted one can: devices have gone back
+/// from it, and a stolen build must be able to go.
 async fn on_offer(
     store: &Store,
     model: &millet_protocol::Model,
 ) -> Result<BTreeSet<millet_protocol::Build>, PublishError> {
     let rollouts = store.rollouts(model).await?;
-    let visible = crate::rollouts::visible(&rollouts).map(|row| row.build.clone());
+    let visible = crate::rollouts::visible(&rollouts)
+        .filter(|row| row.stage != RolloutStage::Open(RolloutState::Halted))
+        .map(|row| row.build.clone());
     let waiting = rollouts
         .iter()
-        .filter(|row| row.opened.is_none())
+        .filter(|row| row.stage == RolloutStage::Approved)
         .map(|row| row.build.clone());
     Ok(visible.chain(waiting).collect())
 }

@@ -165,7 +165,16 @@ pub async fn start(
     {
         return Err(DriveError::Halted(row.build.clone()));
     }
-    let alive = |row: &&RolloutRow| row.opened.is_some() || row.stage == RolloutStage::Approved;
+    let builds = store.builds(model).await?;
+    let listed = |build: &Build| {
+        builds
+            .iter()
+            .any(|row| row.listed && row.manifest.build == *build)
+    };
+    // One whose build was dropped stands in nobody's way: devices take it from no one any more.
+    let alive = |row: &&RolloutRow| {
+        (row.opened.is_some() || row.stage == RolloutStage::Approved) && listed(&row.build)
+    };
     if let Some(newer) = rows
         .iter()
         .filter(alive)

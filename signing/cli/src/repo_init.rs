@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::edge::Edge;
 use crate::keys::KeyRing;
 use crate::output;
-use crate::repository::{FIRST_ROOT, expires, make_folder};
+use crate::repository::{FIRST_ROOT, begin_with, expires, make_folder};
 use crate::unfinished::write_whole;
 
 /// `millet repo init`
@@ -82,8 +82,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     let targets = Targets::new(expires(edge.now, lifetime::TARGETS)?);
     let targets = sign(&targets, &signers.signers()?).context("cannot sign the targets role")?;
     // Before the upload: if that breaks off, running the command again finds the same root.
-    make_folder(&config.trusted_folder())?;
-    write_whole(&edge.unfinished, &path, &root)?;
+    begin_with(&root, config, edge)?;
     let metadata = BTreeMap::from([
         ("root".to_owned(), String::from_utf8(root)?),
         ("targets".to_owned(), String::from_utf8(targets)?),

@@ -1,6 +1,7 @@
 //! The server's repository, as far as its signatures vouch for it.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -136,8 +137,18 @@ impl<'a> Repository<'a> {
             .with_context(|| format!("no build of {model} is allowed on {channel}"))
     }
 
-    /// A manifest by its target path, from the folder of those already seen or from the server.
+    /// A manifest by its target path.
     fn manifest(&self, path: &str) -> anyhow::Result<BuildManifest> {
+        let manifest: BuildManifest = serde_json::from_slice(&self.document(path)?)
+            .with_context(|| format!("{path} is not a build manifest"))?;
+        manifest
+            .validate()
+            .with_context(|| format!("{path} contradicts itself"))?;
+        Ok(manifest)
+    }
+
+    /// The signed bytes of a target path, from the folder of those already seen or from the server.
+    pub fn document(&self, path: &str) -> anyhow::Result<Vec<u8>> {
         let file = self
             .set
             .target(path)
@@ -146,22 +157,33 @@ impl<'a> Repository<'a> {
             .sha256()
             .with_context(|| format!("signed metadata names no SHA-256 for {path}"))?;
         let known = self.folder.join("documents").join(format!("{sha256}.json"));
-        let bytes = match fs::read(&known) {
-            Ok(bytes) if file.matches(&bytes) => bytes,
+        match fs::read(&known) {
+            Ok(bytes) if file.matches(&bytes) => Ok(bytes),
             _ => {
                 let bytes = self.client.target(path, file)?;
                 make_folder(&self.folder.join("documents"))?;
                 write_whole(&self.edge.unfinished, &known, &bytes)?;
-                bytes
+                Ok(bytes)
             }
-        };
-        let manifest: BuildManifest =
-            serde_json::from_slice(&bytes).with_context(|| format!("{path} is not a build manifest"))?;
-        manifest
-            .validate()
-            .with_context(|| format!("{path} contradicts itself"))?;
-        Ok(manifest)
+        }
     }
+}
+
+/// Keeps the root that a repository begins with, and forgets what was trusted of another one.
+pub fn begin_with(root: &[u8], config: &Config, edge: &Edge) -> anyhow::Result<()> {
+    let folder = config.trusted_folder();
+    make_folder(&folder)?;
+    let path = folder.join(FIRST_ROOT);
+    if fs::read(&path).ok().as_deref() != Some(root) {
+        let metadata = folder.join("metadata");
+        match fs::remove_dir_all(&metadata) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", metadata.display()));
+            }
+            _ => {}
+        }
+    }
+    write_whole(&edge.unfinished, &path, root)
 }
 
 /// Makes a folder that may be there already.
@@ -199,7 +221,7 @@ fn read_cache(folder: &Path) -> anyhow::Result<Files> {
     let mut files = Files::new();
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(files),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(files),
         Err(error) => return Err(error).with_context(what),
     };
     for entry in entries {

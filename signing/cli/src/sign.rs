@@ -9,11 +9,13 @@ mod request;
 mod show;
 mod words;
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Subcommand;
 use millet_protocol::targets::builds_role;
+use millet_signing::KeyId;
 use sha2::{Digest, Sha256};
 
 use crate::config::{Config, KeysConfig};
@@ -54,10 +56,22 @@ enum Command {
 pub fn run(args: &Args, config: &dyn Fn() -> anyhow::Result<Config>, edge: &Edge) -> anyhow::Result<()> {
     match (&args.command, &args.file) {
         (Some(Command::Request(args)), _) => ask::run(args, &config()?, edge),
-        (Some(Command::Show(args)), _) => show::run(args, config().ok().as_ref()),
+        (Some(Command::Show(args)), _) => show::run(args, if_there(config)?.as_ref()),
         (Some(Command::Import(args)), _) => import::run(args, &config()?, edge),
         (None, Some(file)) => add(args, file, config, edge),
         (None, None) => Err(Usage("name the request to sign".to_owned()).into()),
+    }
+}
+
+/// A machine that only holds a key needs no millet.toml. One with a mistake in it is not one that is missing: the first
+/// root to compare with lies beside it.
+fn if_there(config: &dyn Fn() -> anyhow::Result<Config>) -> anyhow::Result<Option<Config>> {
+    match config() {
+        Ok(config) => Ok(Some(config)),
+        Err(error) => match error.downcast_ref::<io::Error>() {
+            Some(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 
@@ -72,7 +86,7 @@ fn add(
     let config = if args.keys.is_empty() {
         Some(config()?)
     } else {
-        config().ok()
+        if_there(config)?
     };
     check_first_root(&request, config.as_ref())?;
     output::say(&words::changes(&request).join("\n"));
@@ -102,8 +116,8 @@ fn print_progress(request: &Request) -> anyhow::Result<()> {
     let mut table = output::columns();
     table.set_header(["role", "signed", "could sign"]);
     for progress in request.progress() {
-        let short = |ids: &[String]| {
-            let short: Vec<&str> = ids.iter().map(|id| id.get(..8).unwrap_or(id)).collect();
+        let short = |ids: &[KeyId]| {
+            let short: Vec<&str> = ids.iter().map(KeyId::short).collect();
             short.join(" ")
         };
         let missing = if progress.is_complete() {
@@ -138,7 +152,6 @@ fn next_for(request: &Request, file: &Path) {
 
 /// Holds the request's first root against the one that this machine began with; both or neither must be there.
 fn check_first_root(request: &Request, config: Option<&Config>) -> anyhow::Result<()> {
-    // A machine that only holds a key needs no millet.toml.
     let folder = config.map_or_else(|| PathBuf::from(".millet"), Config::trusted_folder);
     let own = std::fs::read(folder.join(FIRST_ROOT)).ok();
     match (request.first_root(), own) {

@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use fake::{FakeServer, PROMOTE, PUBLISH, Workshop, noise};
+use serde_json::Value;
 
 fn with_model() -> (FakeServer, Workshop) {
     let server = FakeServer::start();
@@ -31,7 +32,7 @@ fn a_build_is_published_then_promoted() {
             "Hello.",
         ],
     ));
-    let lines: serde_json::Value = serde_json::from_str(&published.stdout).unwrap();
+    let lines: Value = serde_json::from_str(&published.stdout).unwrap();
     assert_eq!(lines[0]["build"], "V1");
     let first = lines[0]["sequence"].as_u64().unwrap();
     assert_eq!(first % 1_000, 1);
@@ -43,7 +44,7 @@ fn a_build_is_published_then_promoted() {
 
     workshop.write("images/system.img", &noise(2, 40 * 4096));
     let second = workshop.ok(&publish("V2", &["--json"]));
-    let second: serde_json::Value = serde_json::from_str(&second.stdout).unwrap();
+    let second: Value = serde_json::from_str(&second.stdout).unwrap();
     assert_eq!(second[0]["sequence"], first + 1);
 
     workshop.refused(
@@ -274,4 +275,49 @@ fn what_the_server_refuses_is_shown_in_its_words() {
         &publish("V2", &[]),
         &["the publication is refused: rubik/builds/V1.payload was not uploaded"],
     );
+}
+
+#[test]
+fn a_repository_that_begins_anew_forgets_the_old_one() {
+    let old = FakeServer::start();
+    let workshop = Workshop::with_model(&old);
+    workshop.ok(&PUBLISH);
+    let new = FakeServer::start();
+    workshop.change_config(&old.address(), &new.address());
+    workshop.refused(&PUBLISH, &["is not trusted"]);
+    fs::remove_file(workshop.path(".millet/1.root.json")).unwrap();
+    workshop.ok(&["repo", "init", "--yes"]);
+    workshop.ok(&["model", "add", "rubik"]);
+    workshop.ok(&PUBLISH);
+}
+
+#[test]
+fn names_in_a_request_do_not_write_on_the_terminal() {
+    let server = FakeServer::start();
+    let workshop = Workshop::with_model(&server);
+    workshop.ok(&[&PUBLISH[..], &["--request", "week.json"]].concat());
+    let show = ["sign", "show", "week.json", "--json"];
+    let before: Value = serde_json::from_str(&workshop.ok(&show).stdout).unwrap();
+    // An identifier is free text, and what a co-signer sends back may hold anything.
+    let mut request: Value = serde_json::from_slice(&fs::read(workshop.path("week.json")).unwrap()).unwrap();
+    let asked = request["asked"]["builds.rubik"].as_str().unwrap();
+    let mut builds: Value = serde_json::from_str(asked).unwrap();
+    builds["signatures"] = serde_json::json!([
+        {"keyid": "1234567é\u{1b}[9A\u{1b}[J", "sig": "00"},
+        {"keyid": "1234567é\u{1b}[9A\u{1b}[J", "sig": "00"},
+    ]);
+    request["asked"]["builds.rubik"] = builds.to_string().into();
+    workshop.write("week.json", request.to_string().as_bytes());
+    let refused = workshop.run(&["sign", "show", "week.json"]);
+    assert!(
+        refused.stderr.contains("the signature of 1234567é"),
+        "{}",
+        refused.stderr
+    );
+    assert!(!refused.stderr.contains('\u{1b}'), "{}", refused.stderr);
+    assert_eq!(before["complete"], false);
+
+    // A millet.toml with a mistake in it is not taken for none.
+    workshop.change_config("threshold = 2", "treshold = 2");
+    workshop.refused(&["sign", "show", "week.json"], &["millet.toml:", "treshold"]);
 }

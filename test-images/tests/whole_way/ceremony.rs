@@ -202,11 +202,7 @@ fn a_release_engineer_joins_and_both_sign_from_then_on() {
         .success("millet publish --request")
         .unwrap();
     let shown = world.workshop.millet(&["sign", "show", "request.json"]).unwrap();
-    assert!(
-        shown.stdout.contains("rubik V6.11.1, sequence"),
-        "{}",
-        shown.stdout
-    );
+    assert!(shown.stdout.contains("rubik V6.11.1 of "), "{}", shown.stdout);
     let (copy, _) = colleague.sign(&file);
     world.workshop.millet(&["sign", "request.json", "--yes"]).unwrap();
     import(&world, &[&copy]);
@@ -229,13 +225,55 @@ fn a_release_key_is_stolen_and_is_worth_nothing_afterwards() {
         .workshop
         .millet(&["key", "new", "builds2", "--no-passphrase", "--out", "keys"])
         .unwrap();
+    // Before anyone knows, the thief offers a build that nothing could follow.
+    let images = world.images(3);
+    let mut evil = world.workshop.publish_command(&weekly("EVIL", &images));
+    evil.args(["--sequence", "209952999"]);
+    run(&mut evil, false).unwrap().success("millet publish").unwrap();
+    world.workshop.roll_out(MODEL, CHANNEL, "EVIL").unwrap();
+
     change_config(&world, "builds1", "builds2");
     let (_, said) = request(&world);
     assert!(said.contains("builds.rubik: key"), "{said}");
+    // Who signs the list anew sees all that is in it.
+    for stays in [
+        "stays: rubik V6.11.1 ",
+        "stays: rubik EVIL ",
+        "sequence 209952999",
+    ] {
+        assert!(said.contains(stays), "{stays} in {said}");
+    }
+    let without = |build: &str| {
+        let arguments = [
+            "sign",
+            "request",
+            "--out",
+            "request.json",
+            "--yes",
+            "--leave-out",
+            build,
+        ];
+        world.workshop.try_millet(&arguments).unwrap().stderr
+    };
+    assert!(without("rubik/EVIL2").contains("rubik has no build EVIL2"));
+    let said = without("rubik/EVIL");
+    assert!(said.contains("gone: rubik/builds/EVIL.json"), "{said}");
+    assert!(said.contains("gone: rubik/builds/EVIL.payload"), "{said}");
     world.workshop.millet(&["sign", "request.json", "--yes"]).unwrap();
+    let early = world
+        .workshop
+        .try_millet(&["sign", "import", "request.json", "--yes"])
+        .unwrap();
+    assert!(
+        early.stderr.contains("EVIL cannot be dropped"),
+        "{}",
+        early.stderr
+    );
+    let halt = ["rollout", "halt", "--model", MODEL, "--channel", CHANNEL, "--yes"];
+    world.workshop.millet(&halt).unwrap();
     import(&world, &[]);
-    assert_sound(&world);
     world.release(2);
+    assert_sound(&world);
     assert_eq!(world.update_to(2), PayloadKind::Delta);
 
     // The thief has the workshop, the publishing token and the old key.
@@ -243,7 +281,6 @@ fn a_release_key_is_stolen_and_is_worth_nothing_afterwards() {
     fs::copy(world.folder.path().join("stolen.key"), &thief).unwrap();
     fs::set_permissions(&thief, fs::Permissions::from_mode(0o600)).unwrap();
     change_config(&world, "builds2", "builds1");
-    let images = world.images(3);
     let mut publish = world.workshop.publish_command(&weekly("V6.11.3", &images));
     let refused = run(&mut publish, false).unwrap();
     assert_ne!(refused.status.code(), Some(0));

@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use millet_protocol::{Model, targets};
+use millet_protocol::{Build, Model, targets};
 use millet_signing::metadata::{Root, Targets, lifetime};
 use millet_signing::{Authority, PublicKey, sign, verify};
 
@@ -24,6 +24,9 @@ pub struct Args {
     /// signed with it, comes along by itself.
     #[arg(value_name = "ROLE")]
     roles: Vec<String>,
+    /// A build that its list names no more, so that devices take it from nobody; may be given several times.
+    #[arg(long, value_name = "MODEL/BUILD", value_parser = parse_build)]
+    leave_out: Vec<(Model, Build)>,
     /// The file to write, for `millet sign` on the machines that hold the keys.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -103,6 +106,9 @@ fn following(
         targets = next;
     }
 
+    for (model, _) in &args.leave_out {
+        config.model(model)?;
+    }
     let mut known = vec!["root".to_owned(), "targets".to_owned()];
     for model in config.models.keys() {
         let role = targets::builds_role(model);
@@ -114,15 +120,29 @@ fn following(
                     .file(&role)
                     .is_ok_and(|file| verify::<Targets>(&file, &authority).is_ok())
             });
+        let left_out: Vec<&Build> = (args.leave_out.iter())
+            .filter_map(|(of, build)| (of == model).then_some(build))
+            .collect();
+        if trusted && !named(&role) && left_out.is_empty() {
+            continue;
+        }
         if now.is_some() {
             parts.current.insert(role.clone(), repository.file(&role)?);
         }
-        if trusted && !named(&role) {
-            parts.current.remove(&role);
-            continue;
-        }
         let expires = expires(edge.now, lifetime::BUILDS)?;
-        let builds = now.map_or_else(|| Targets::new(expires), |now| now.next(expires));
+        let mut builds = now.map_or_else(|| Targets::new(expires), |now| now.next(expires));
+        for build in left_out {
+            if builds.targets.remove(&targets::manifest(model, build)).is_none() {
+                bail!("{model} has no build {build}");
+            }
+            builds.targets.remove(&targets::full_payload(model, build));
+        }
+        // New signers must see what they vouch for.
+        for path in builds.targets.keys().filter(|path| path.ends_with(".json")) {
+            let text = String::from_utf8(repository.document(path)?)
+                .with_context(|| format!("{path} is not a build manifest"))?;
+            parts.manifests.insert(path.clone(), text);
+        }
         parts.asked.insert(role, sign(&builds, &[])?);
     }
     if let Some(stranger) = args.roles.iter().find(|role| !known.contains(role)) {
@@ -132,6 +152,15 @@ fn following(
         );
     }
     Ok(parts)
+}
+
+fn parse_build(text: &str) -> Result<(Model, Build), String> {
+    let (model, build) = text
+        .split_once('/')
+        .ok_or("model and build are divided by a slash, such as rubik/V6.11.20")?;
+    let model = model.parse().map_err(|error| format!("{error}"))?;
+    let build = build.parse().map_err(|error| format!("{error}"))?;
+    Ok((model, build))
 }
 
 fn next_root(config: &Config, edge: &Edge, now: &Root, online: &ServerKeys) -> anyhow::Result<Root> {

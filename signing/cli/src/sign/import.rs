@@ -10,8 +10,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::output;
-use crate::repository::{FIRST_ROOT, make_folder};
-use crate::unfinished::write_whole;
+use crate::repository::begin_with;
 
 /// `millet sign import`
 #[derive(clap::Args)]
@@ -52,12 +51,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         && let Some(root) = metadata.get("root")
     {
         // Before the upload: if that breaks off, running the command again finds the same root.
-        make_folder(&config.trusted_folder())?;
-        write_whole(
-            &edge.unfinished,
-            &config.trusted_folder().join(FIRST_ROOT),
-            root.as_bytes(),
-        )?;
+        begin_with(root.as_bytes(), config, edge)?;
     }
     let published = client.publish(&Publication { metadata })?;
     output::say(&format!("published: snapshot {}", published.snapshot_version));

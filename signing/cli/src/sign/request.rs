@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, bail, ensure};
 use millet_protocol::BuildManifest;
 use millet_signing::metadata::{Role, Root, TargetFile, Targets};
-use millet_signing::{Authority, Collected, Signer, verify, verify_first_root, verify_next_root};
+use millet_signing::{Authority, Collected, KeyId, Signer, verify, verify_first_root, verify_next_root};
 use serde::{Deserialize, Serialize};
 
 use super::words;
@@ -50,9 +50,9 @@ pub struct Progress {
     /// The role, and for a new root whose keys are meant.
     pub whose: String,
     /// Keys that have signed, by identifier.
-    pub signed: Vec<String>,
+    pub signed: Vec<KeyId>,
     /// Keys that could still sign.
-    pub missing: Vec<String>,
+    pub missing: Vec<KeyId>,
     /// How many must sign.
     pub threshold: u64,
 }
@@ -251,6 +251,18 @@ impl Request {
         Some(manifest)
     }
 
+    /// Whether other keys, or more or fewer of them, sign for a role from now on than until now.
+    pub fn has_other_signers(&self, role: &str) -> bool {
+        let now = match role {
+            "targets" => self.root.as_ref().and_then(|root| root.authority(role)),
+            _ => self.targets.as_ref().and_then(|targets| targets.authority(role)),
+        };
+        match (now, self.authorities(role).as_slice()) {
+            (Some(now), [next]) => !now.same_keys(next),
+            _ => true,
+        }
+    }
+
     /// Whose signatures a role needs. A root needs its predecessor's keys and its own (5.3.4).
     pub fn authorities(&self, role: &str) -> Vec<Authority<'_>> {
         let root = self.next_root.as_ref().or(self.root.as_ref());
@@ -289,8 +301,8 @@ impl Request {
                         (true, 0) => format!("{role}, keys of now"),
                         (true, _) => format!("{role}, keys to come"),
                     },
-                    missing: missing.map(ToString::to_string).collect(),
-                    signed: signed.iter().map(ToString::to_string).collect(),
+                    missing: missing.cloned().collect(),
+                    signed,
                     threshold: authority.threshold(),
                 });
             }

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use millet_signing::KeyId;
 use serde::Serialize;
 
 use super::request::Request;
@@ -28,8 +29,8 @@ struct Shown {
 struct Role {
     role: String,
     threshold: u64,
-    signed: Vec<String>,
-    missing: Vec<String>,
+    signed: Vec<KeyId>,
+    missing: Vec<KeyId>,
 }
 
 pub fn run(args: &Args, config: Option<&Config>) -> anyhow::Result<()> {

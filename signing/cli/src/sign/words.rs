@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use millet_protocol::{BuildManifest, Channel};
+use millet_protocol::{BuildManifest, Channel, targets};
 use millet_signing::metadata::{Root, TargetFile, Targets};
 use millet_signing::{Authority, PublicKey};
 
 use super::request::Request;
+use crate::output;
 
 /// One line for each change, under one for each role.
 pub fn changes(request: &Request) -> Vec<String> {
@@ -15,7 +16,7 @@ pub fn changes(request: &Request) -> Vec<String> {
     for role in request.roles() {
         match (role, request.next_root(), request.next_targets()) {
             ("root", Some(next), _) => root(request.root(), next, &mut lines),
-            ("targets", _, Some(next)) => targets(request.targets(), next, &mut lines),
+            ("targets", _, Some(next)) => models(request, next, &mut lines),
             _ => match request.builds(role) {
                 Ok((now, next)) => builds(request, role, now.as_ref(), &next, &mut lines),
                 Err(error) => lines.push(format!("{role}: unreadable: {error:#}")),
@@ -32,21 +33,25 @@ fn root(now: Option<&Root>, next: &Root, lines: &mut Vec<String>) {
         (next.version, next.expires),
         lines,
     );
-    for role in ["root", "targets", "snapshot", "timestamp"] {
+    let names: BTreeSet<&str> = (now.iter().copied().chain([next]))
+        .flat_map(Root::role_names)
+        .collect();
+    for name in names {
         keys(
-            role,
-            now.and_then(|now| now.authority(role)),
-            next.authority(role),
+            name,
+            now.and_then(|now| now.authority(name)),
+            next.authority(name),
             lines,
         );
     }
-    if now.is_some_and(|now| now.consistent_snapshot) && !next.consistent_snapshot {
-        lines.push("  consistent snapshots end: devices may then see halves of two publications".to_owned());
+    if now.is_none_or(|now| now.consistent_snapshot) && !next.consistent_snapshot {
+        lines.push("  no consistent snapshots: devices may see halves of two publications".to_owned());
     }
     other_fields(now.map(|now| &now.other), &next.other, lines);
 }
 
-fn targets(now: Option<&Targets>, next: &Targets, lines: &mut Vec<String>) {
+fn models(request: &Request, next: &Targets, lines: &mut Vec<String>) {
+    let now = request.targets();
     heading(
         "targets",
         now.map(|now| (now.version, now.expires)),
@@ -86,7 +91,7 @@ fn targets(now: Option<&Targets>, next: &Targets, lines: &mut Vec<String>) {
             }
         }
     }
-    files(now, next, lines, |path, _| shown(path));
+    files(now, next, request.has_other_signers("targets"), lines, plain);
     other_fields(now.map(|now| &now.other), &next.other, lines);
 }
 
@@ -97,17 +102,13 @@ fn builds(request: &Request, role: &str, now: Option<&Targets>, next: &Targets, 
         (next.version, next.expires),
         lines,
     );
-    files(now, next, lines, |path, file| {
+    files(now, next, request.has_other_signers(role), lines, |path, file| {
         if !path.ends_with(".json") {
-            return format!("{}, {} bytes, {}", shown(path), file.length, sha256(file));
+            return plain(path, file);
         }
         match request.manifest(path, file) {
-            Some(manifest) => describe(&manifest),
-            None => format!(
-                "{}, whose content is not in this file, {}",
-                shown(path),
-                sha256(file)
-            ),
+            Some(manifest) => describe(path, &manifest),
+            None => format!("{}; its content is not in this request", plain(path, file)),
         }
     });
     if next.delegated_roles().next().is_some() {
@@ -158,9 +159,11 @@ fn keys(role: &str, now: Option<Authority<'_>>, next: Option<Authority<'_>>, lin
     }
 }
 
+/// New signers vouch `anew` for everything in the list, so that they see everything; others have signed what stays.
 fn files(
     now: Option<&Targets>,
     next: &Targets,
+    anew: bool,
     lines: &mut Vec<String>,
     describe: impl Fn(&str, &TargetFile) -> String,
 ) {
@@ -169,6 +172,7 @@ fn files(
     let mut same = 0_usize;
     for (path, file) in &next.targets {
         match before.get(path) {
+            Some(known) if known == file && anew => lines.push(format!("  stays: {}", describe(path, file))),
             Some(known) if known == file => same = same.saturating_add(1),
             Some(_) => lines.push(format!("  becomes {}", describe(path, file))),
             None => lines.push(format!("  new: {}", describe(path, file))),
@@ -184,17 +188,27 @@ fn files(
     }
 }
 
-fn describe(manifest: &BuildManifest) -> String {
+fn plain(path: &str, file: &TargetFile) -> String {
+    format!("{}, {} bytes, {}", shown(path), file.length, sha256(file))
+}
+
+fn describe(path: &str, manifest: &BuildManifest) -> String {
+    let mut text = String::new();
+    if path != targets::manifest(&manifest.model, &manifest.build) {
+        text.push_str(&format!("{}, which speaks of ", shown(path)));
+    }
     let channels: Vec<&str> = manifest.channels.iter().map(Channel::as_str).collect();
-    let mut text = format!(
-        "{} {}, sequence {}, for {}, security patches of {}, data epoch {}",
+    text.push_str(&format!(
+        "{} {} of {}, sequence {}, for {}, security patches of {}, data epoch {}, dated {}",
         manifest.model,
         manifest.build,
+        manifest.train,
         manifest.sequence,
         channels.join(", "),
         manifest.security_patch,
-        manifest.data_epoch
-    );
+        manifest.data_epoch,
+        moment(manifest.released)
+    ));
     if let Some(floor) = manifest.floor {
         text.push_str(&format!(", nothing below {floor} after it"));
     }
@@ -204,6 +218,19 @@ fn describe(manifest: &BuildManifest) -> String {
     for partition in &manifest.partitions {
         text.push_str(&format!("; {} {}", partition.name, partition.sha256));
     }
+    if manifest.payload.path != targets::full_payload(&manifest.model, &manifest.build) {
+        text.push_str(&format!("; payload {}", shown(&manifest.payload.path)));
+    }
+    for (language, notes) in &manifest.notes {
+        text.push_str(&format!("; notes in {}: {}", shown(language), shown(notes)));
+    }
+    for entry in &manifest.entries {
+        let (title, description) = (shown(&entry.title), shown(&entry.description));
+        text.push_str(&format!("; entry {}: {title}: {description}", entry.id));
+    }
+    for issue in &manifest.known_issues {
+        text.push_str(&format!("; known issue: {}", shown(issue)));
+    }
     text
 }
 
@@ -212,7 +239,8 @@ fn other_fields<T: PartialEq>(
     next: &BTreeMap<String, T>,
     lines: &mut Vec<String>,
 ) {
-    for name in next.keys() {
+    let names: BTreeSet<&String> = (now.into_iter().chain([next])).flat_map(BTreeMap::keys).collect();
+    for name in names {
         if now.and_then(|now| now.get(name)) != next.get(name) {
             lines.push(format!(
                 "  the field {}, which this millet does not know, changes",
@@ -241,7 +269,14 @@ fn moment(instant: Timestamp) -> String {
     instant.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// A name that came from outside, without what could move a terminal's cursor.
-fn shown(name: &str) -> String {
-    name.chars().flat_map(char::escape_debug).take(200).collect()
+/// Longest text from outside that is shown whole, in characters.
+const LONGEST: usize = 200;
+
+/// A text that came from outside, on one line.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().take(LONGEST).collect();
+    if shown.len() < text.len() {
+        shown.push('…');
+    }
+    output::visible(&shown).replace(['\n', '\t'], " ")
 }
