@@ -67,6 +67,8 @@ impl Erofs<'_> {
             .partition_point(|cluster| cluster.logical <= from)
             .saturating_sub(1);
         for cluster in packed[first..].iter().take_while(|cluster| cluster.logical < to) {
+            // Any number of inodes may say that their content is all of the packed inode.
+            self.bytes.spend(size_of::<Cluster>() as u64)?;
             blocks.push(cluster.offset, cluster.length)?;
         }
         Ok(())
@@ -184,6 +186,10 @@ impl Erofs<'_> {
             }
             Some(_) => End::Cluster,
         };
+        // As Linux's z_erofs_get_extent_compressedlen has it; only the place of a fragment may say zero.
+        if clusters.iter().any(|cluster| cluster.length == 0) {
+            return Err(Fault::Malformed("a compressed cluster has no blocks"));
+        }
         Ok((clusters, end))
     }
 
