@@ -30,8 +30,8 @@ pub use apply::{
 };
 pub use format::{
     Action, BROTLI_WINDOW_BITS, Blob, Coder, Extent, Fec, HEADER_SIZE as PREFIX, HashAlgorithm, HashTree,
-    Info, LARGEST_PARTITION, LONGEST_BLOB, LONGEST_HEAD, LONGEST_SALT, LONGEST_SIGNATURE, Operation,
-    PatchBytes, PatchKind, Source, Verity, XZ_MEMORY_KIB, ZSTD_WINDOW, metadata_size,
+    Info, LARGEST_PARTITION, LONGEST_BLOB, LONGEST_HEAD, LONGEST_SALT, LONGEST_SIGNATURE, MOST_PARSED,
+    Operation, PatchBytes, PatchKind, Source, Verity, XZ_MEMORY_KIB, ZSTD_WINDOW, metadata_size,
 };
 #[cfg(feature = "generate")]
 pub use generate::{

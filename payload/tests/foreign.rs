@@ -217,3 +217,15 @@ proptest! {
 }
 
 static PAYLOAD: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+
+#[test]
+fn a_head_that_would_fill_the_memory_is_refused() {
+    for manifest in [[0x6a, 0].repeat(4 << 19), [0x6a, 2, 0x42, 0].repeat(1 << 20)] {
+        let mut head = b"CrAU\0\0\0\0\0\0\0\x02".to_vec();
+        head.extend((manifest.len() as u64).to_be_bytes());
+        head.extend([0; 4]);
+        head.extend(manifest);
+        let error = Head::parse(&head).unwrap_err();
+        assert!(matches!(error, HeadError::Memory { .. }), "{error:?}");
+    }
+}

@@ -4,6 +4,12 @@
 
 use prost::Message;
 
+// The fields that repeat: a reader takes them one by one, so that it never holds all of a manifest twice.
+pub(crate) const PARTITIONS: u64 = 13;
+pub(crate) const OPERATIONS: u64 = 8;
+pub(crate) const SOURCE_EXTENTS: u64 = 4;
+pub(crate) const DESTINATION_EXTENTS: u64 = 6;
+
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct DeltaArchiveManifest {
     #[prost(uint32, optional, tag = "3", default = "4096")]

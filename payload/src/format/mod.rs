@@ -5,6 +5,7 @@ pub(crate) mod header;
 pub(crate) mod manifest;
 mod operation;
 pub(crate) mod verity;
+pub(crate) mod wire;
 
 pub use bsdiff::PatchBytes;
 pub use header::{HEADER_SIZE, metadata_size};
@@ -13,8 +14,13 @@ pub use operation::{Action, Blob, Coder, Extent, Info, Operation, PatchKind, Sou
 pub use verity::{Fec, HashAlgorithm, HashTree, LONGEST_SALT, Verity};
 
 /// The longest head (header and manifest) that is read or written, in bytes. A manifest takes about 100 bytes per
-/// operation, and up to eight times its size once parsed.
+/// operation; what it takes once parsed is bounded by [`MOST_PARSED`].
 pub const LONGEST_HEAD: u64 = 8 << 20;
+
+/// Bytes of memory that a head may take while it is parsed, besides its own; counted before anything is allocated. With
+/// the head itself that is eight times [`LONGEST_HEAD`]. A head of 8 MiB of replacements takes half of it, one of nothing
+/// but extents a little more.
+pub const MOST_PARSED: u64 = 7 * LONGEST_HEAD;
 
 /// The longest blob of one operation, in bytes: a device holds it in memory to hash it before a decoder sees it.
 pub const LONGEST_BLOB: u64 = 8 << 20;

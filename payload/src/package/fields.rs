@@ -1,9 +1,8 @@
 //! A protobuf message as the fields it is made of, so that some can be changed and all others stay, known or not.
 
-/// Why bytes are not a protobuf message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the field that begins at byte {0} is malformed or cut off")]
-pub struct FieldError(usize);
+use crate::format::wire::{self, LENGTH, VARINT};
+
+pub use crate::format::wire::FieldError;
 
 /// The fields of one message, in their order.
 pub(super) struct Fields<'a> {
@@ -15,23 +14,13 @@ struct Field<'a> {
     bytes: std::borrow::Cow<'a, [u8]>,
 }
 
-/// Wire types (Protocol Buffers, "Encoding"). Groups are not among them: AOSP's messages have none.
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const LENGTH: u64 = 2;
-const FIXED32: u64 = 5;
-
 impl<'a> Fields<'a> {
     pub(super) fn parse(message: &'a [u8]) -> Result<Self, FieldError> {
         let mut fields = Vec::new();
-        let mut at = 0;
-        while at < message.len() {
-            let broken = FieldError(at);
-            let (number, length) = field(&message[at..]).ok_or(broken)?;
-            let end = at.checked_add(length).ok_or(broken)?;
-            let bytes = message.get(at..end).ok_or(broken)?.into();
+        for field in wire::fields(message) {
+            let wire::Field { number, bytes, .. } = field?;
+            let bytes = bytes.into();
             fields.push(Field { number, bytes });
-            at = end;
         }
         Ok(Self { fields })
     }
@@ -88,42 +77,9 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The number of the first field and the bytes that it takes, its key included; they may be more than there are.
-fn field(bytes: &[u8]) -> Option<(u64, usize)> {
-    let (key, key_length) = varint(bytes)?;
-    let rest = bytes.get(key_length..)?;
-    let content = match key & 7 {
-        VARINT => varint(rest)?.1,
-        FIXED64 => 8,
-        LENGTH => {
-            let (length, prefix) = varint(rest)?;
-            usize::try_from(length).ok()?.checked_add(prefix)?
-        }
-        FIXED32 => 4,
-        _ => return None,
-    };
-    Some((key >> 3, key_length.checked_add(content)?))
-}
-
 /// What a length-delimited field holds.
 fn content(field: &[u8]) -> Option<&[u8]> {
-    let (key, key_length) = varint(field)?;
-    let rest = field.get(key_length..)?;
-    let (_, prefix) = varint(rest)?;
-    (key & 7 == LENGTH).then(|| rest.get(prefix..)).flatten()
-}
-
-/// The number that bytes begin with, and how many it takes.
-fn varint(bytes: &[u8]) -> Option<(u64, usize)> {
-    let mut value = 0_u64;
-    for (index, byte) in bytes.iter().take(10).enumerate() {
-        // The tenth byte holds bit 63 alone; more would be lost, which no encoder writes.
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            return Some((value, index + 1));
-        }
-    }
-    None
+    wire::fields(field).next()?.ok()?.content
 }
 
 fn put_varint(mut value: u64, out: &mut Vec<u8>) {
@@ -188,18 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn cut_and_foreign_bytes_are_refused() {
-        for broken in [
-            &b"\x08"[..],
-            b"\x08\x80",
-            b"\x12\x03ab",
-            b"\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
-            b"\x0b\x0c",
-            b"\x09123",
-            b"\x08\x80\x80\x80\x80\x80\x80\x80\x80\x80\x80\x01",
-        ] {
-            assert_eq!(Fields::parse(broken).err(), Some(FieldError(0)), "{broken:?}");
-        }
+    fn what_is_cut_off_is_refused() {
         assert_eq!(Fields::parse(b"\x08\x01\x08").err(), Some(FieldError(2)));
         let mut number = Fields::parse(b"\x10\x01").unwrap();
         assert!(

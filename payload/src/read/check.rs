@@ -3,13 +3,17 @@
 use std::collections::BTreeSet;
 
 use millet_protocol::{BLOCK_SIZE, PartitionName, Sha256Digest};
-use prost::Message;
+use prost::Message as _;
 
 use super::verity::verity;
 use super::{HeadError, OperationFault, Partition, PartitionFault};
-use crate::format::manifest::{self, DeltaArchiveManifest, InstallOperation, PartitionInfo, PartitionUpdate};
+use crate::format::manifest::{
+    self, DESTINATION_EXTENTS, DeltaArchiveManifest, InstallOperation, OPERATIONS, PARTITIONS, PartitionInfo,
+    PartitionUpdate, SOURCE_EXTENTS,
+};
 use crate::format::{
     Action, Blob, Coder, Extent, Info, LARGEST_PARTITION, LONGEST_BLOB, Operation, PatchKind, Source, Verity,
+    wire,
 };
 
 /// What a manifest says, checked.
@@ -19,7 +23,12 @@ pub(super) struct Checked {
     pub(super) blobs_length: u64,
 }
 
-pub(super) fn manifest(manifest: DeltaArchiveManifest) -> Result<Checked, HeadError> {
+/// Checks the manifest's bytes, of which [`super::memory::check`] has seen that they may be parsed.
+///
+/// Partitions, operations and extents are decoded one by one: together, and beside what is made of them, they would take
+/// several times as much.
+pub(super) fn manifest(bytes: &[u8]) -> Result<Checked, HeadError> {
+    let manifest: DeltaArchiveManifest = decode(bytes, &[PARTITIONS])?;
     if u64::from(manifest.block_size()) != BLOCK_SIZE {
         return Err(HeadError::BlockSize(manifest.block_size()));
     }
@@ -29,14 +38,13 @@ pub(super) fn manifest(manifest: DeltaArchiveManifest) -> Result<Checked, HeadEr
         2..=9 => true,
         other => return Err(HeadError::MinorVersion(other)),
     };
-    if manifest.partitions.is_empty() {
-        return Err(HeadError::NoPartitions);
-    }
     let (signature, has_signature) = (manifest.signatures_offset(), manifest.signatures_size() > 0);
     let mut blobs_length = 0;
     let mut names = BTreeSet::new();
-    let mut partitions = Vec::with_capacity(manifest.partitions.len());
-    for update in manifest.partitions {
+    let mut partitions = Vec::with_capacity(wire::messages(bytes, PARTITIONS).count());
+    for bytes in wire::messages(bytes, PARTITIONS) {
+        let bytes = bytes.map_err(HeadError::Fields)?;
+        let update: PartitionUpdate = decode(bytes, &[OPERATIONS])?;
         let shown: String = update.partition_name.chars().take(80).collect();
         let refuse = |fault| HeadError::Partition {
             name: shown.clone(),
@@ -47,7 +55,10 @@ pub(super) fn manifest(manifest: DeltaArchiveManifest) -> Result<Checked, HeadEr
         if !names.insert(name.clone()) {
             return Err(refuse(PartitionFault::Twice));
         }
-        partitions.push(partition(name, update, delta, &mut blobs_length)?);
+        partitions.push(partition(name, (update, bytes), delta, &mut blobs_length)?);
+    }
+    if partitions.is_empty() {
+        return Err(HeadError::NoPartitions);
     }
     if has_signature && signature != blobs_length {
         return Err(HeadError::Signature {
@@ -64,7 +75,7 @@ pub(super) fn manifest(manifest: DeltaArchiveManifest) -> Result<Checked, HeadEr
 
 fn partition(
     name: PartitionName,
-    mut update: PartitionUpdate,
+    (mut update, bytes): (PartitionUpdate, &[u8]),
     delta: bool,
     blobs_length: &mut u64,
 ) -> Result<Partition, HeadError> {
@@ -72,7 +83,6 @@ fn partition(
         name: name.to_string(),
         fault,
     };
-    let head_bytes = update.encoded_len() as u64;
     let new = info("new", update.new_partition_info.take())
         .and_then(|info| info.ok_or(PartitionFault::NoInfo("new")))
         .map_err(refuse)?;
@@ -83,10 +93,11 @@ fn partition(
         new_blocks: new.size / BLOCK_SIZE,
     };
     let verity = verity(&update, bounds.new_blocks).map_err(refuse)?;
-    let mut operations = Vec::with_capacity(update.operations.len());
-    for (index, message) in update.operations.into_iter().enumerate() {
+    let mut operations = Vec::with_capacity(wire::messages(bytes, OPERATIONS).count());
+    for (index, bytes) in wire::messages(bytes, OPERATIONS).enumerate() {
+        let bytes = bytes.map_err(HeadError::Fields)?;
         let operation = bounds
-            .operation(message, blobs_length)
+            .operation(&Message::of(bytes)?, blobs_length)
             .map_err(|fault| HeadError::Operation {
                 partition: name.to_string(),
                 index,
@@ -101,7 +112,7 @@ fn partition(
         new,
         operations,
         verity,
-        head_bytes,
+        head_bytes: bytes.len() as u64,
     })
 }
 
@@ -118,12 +129,11 @@ fn info(which: &'static str, info: Option<PartitionInfo>) -> Result<Option<Info>
 
 // The target slot's old content is unknown, so a block that nothing writes would be garbage.
 fn every_block_once(operations: &[Operation], verity: &Verity, blocks: u64) -> Result<(), PartitionFault> {
-    let mut extents: Vec<Extent> = operations
-        .iter()
-        .flat_map(|operation| &operation.destination)
-        .copied()
-        .chain(verity.extents())
-        .collect();
+    let destinations = || operations.iter().map(|operation| &operation.destination);
+    let mut extents =
+        Vec::with_capacity(destinations().map(Vec::len).sum::<usize>() + verity.extents().count());
+    extents.extend(destinations().flatten());
+    extents.extend(verity.extents());
     extents.sort_unstable();
     let mut next = 0;
     for extent in extents {
@@ -141,6 +151,24 @@ fn every_block_once(operations: &[Operation], verity: &Verity, blocks: u64) -> R
     Ok(())
 }
 
+/// An operation's message without its extents, and all of its bytes.
+struct Message<'a> {
+    fields: InstallOperation,
+    bytes: &'a [u8],
+}
+
+impl<'a> Message<'a> {
+    fn of(bytes: &'a [u8]) -> Result<Self, HeadError> {
+        let fields = decode(bytes, &[SOURCE_EXTENTS, DESTINATION_EXTENTS])?;
+        Ok(Self { fields, bytes })
+    }
+}
+
+fn decode<M: prost::Message + Default>(bytes: &[u8], without: &[u64]) -> Result<M, HeadError> {
+    let rest = wire::without(bytes, without).map_err(HeadError::Fields)?;
+    M::decode(rest.as_slice()).map_err(HeadError::Manifest)
+}
+
 /// What a partition's operations must stay inside.
 struct Bounds {
     delta: bool,
@@ -149,23 +177,18 @@ struct Bounds {
 }
 
 impl Bounds {
-    fn operation(
-        &self,
-        message: InstallOperation,
-        blobs_length: &mut u64,
-    ) -> Result<Operation, OperationFault> {
-        let destination = extents("destination", &message.dst_extents, self.new_blocks)?;
+    fn operation(&self, message: &Message, blobs_length: &mut u64) -> Result<Operation, OperationFault> {
+        let destination = extents("destination", message.bytes, DESTINATION_EXTENTS, self.new_blocks)?;
         if destination.is_empty() {
             return Err(OperationFault::NoDestination);
         }
-        let replace = |coder| (coder, &message);
-        let action = match message.r#type {
-            0 => replacement(replace(Coder::Plain), &destination, blobs_length)?,
-            1 => replacement(replace(Coder::Bzip2), &destination, blobs_length)?,
-            8 => replacement(replace(Coder::Xz), &destination, blobs_length)?,
-            14 => replacement(replace(Coder::Zstd), &destination, blobs_length)?,
+        let action = match message.fields.r#type {
+            0 => replacement((Coder::Plain, message), &destination, blobs_length)?,
+            1 => replacement((Coder::Bzip2, message), &destination, blobs_length)?,
+            8 => replacement((Coder::Xz, message), &destination, blobs_length)?,
+            14 => replacement((Coder::Zstd, message), &destination, blobs_length)?,
             4 => {
-                let source = self.source(&message)?;
+                let source = self.source(message)?;
                 let (from, to) = (blocks(&source.extents), blocks(&destination));
                 if from != to {
                     return Err(OperationFault::CopyLength { from, to });
@@ -174,9 +197,9 @@ impl Bounds {
             }
             // DISCARD leaves open what the blocks hold; AOSP writes zeros where it cannot discard, and so may we always.
             6 | 7 => Action::Zero,
-            5 => self.patch(PatchKind::Bsdiff, &message, blobs_length)?,
-            9 => self.patch(PatchKind::Puffin, &message, blobs_length)?,
-            10 => self.patch(PatchKind::Brotli, &message, blobs_length)?,
+            5 => self.patch(PatchKind::Bsdiff, message, blobs_length)?,
+            9 => self.patch(PatchKind::Puffin, message, blobs_length)?,
+            10 => self.patch(PatchKind::Brotli, message, blobs_length)?,
             2 => return Err(OperationFault::Unsupported("MOVE")),
             3 => return Err(OperationFault::Unsupported("BSDIFF")),
             11 => return Err(OperationFault::Unsupported("ZUCCHINI")),
@@ -190,7 +213,7 @@ impl Bounds {
     fn patch(
         &self,
         kind: PatchKind,
-        message: &InstallOperation,
+        message: &Message,
         blobs_length: &mut u64,
     ) -> Result<Action, OperationFault> {
         Ok(Action::Patch {
@@ -200,15 +223,20 @@ impl Bounds {
         })
     }
 
-    fn source(&self, message: &InstallOperation) -> Result<Source, OperationFault> {
+    fn source(&self, message: &Message) -> Result<Source, OperationFault> {
         if !self.delta {
             return Err(OperationFault::ReadsInFull);
         }
-        let extents = extents("source", &message.src_extents, self.old_blocks.unwrap_or(0))?;
+        let extents = extents(
+            "source",
+            message.bytes,
+            SOURCE_EXTENTS,
+            self.old_blocks.unwrap_or(0),
+        )?;
         if extents.is_empty() {
             return Err(OperationFault::NoSource);
         }
-        let sha256 = message.src_sha256_hash.clone().and_then(digest);
+        let sha256 = message.fields.src_sha256_hash.clone().and_then(digest);
         Ok(Source {
             extents,
             sha256: sha256.ok_or(OperationFault::NoHash("source"))?,
@@ -217,7 +245,7 @@ impl Bounds {
 }
 
 fn replacement(
-    (coder, message): (Coder, &InstallOperation),
+    (coder, message): (Coder, &Message),
     destination: &[Extent],
     blobs_length: &mut u64,
 ) -> Result<Action, OperationFault> {
@@ -232,8 +260,8 @@ fn replacement(
     Ok(Action::Replace { coder, blob })
 }
 
-fn blob(message: &InstallOperation, blobs_length: &mut u64) -> Result<Blob, OperationFault> {
-    let (offset, length) = (message.data_offset(), message.data_length());
+fn blob(Message { fields, .. }: &Message, blobs_length: &mut u64) -> Result<Blob, OperationFault> {
+    let (offset, length) = (fields.data_offset(), fields.data_length());
     if length == 0 {
         return Err(OperationFault::NoBlob);
     }
@@ -246,7 +274,7 @@ fn blob(message: &InstallOperation, blobs_length: &mut u64) -> Result<Blob, Oper
             expected: *blobs_length,
         });
     }
-    let sha256 = message.data_sha256_hash.clone().and_then(digest);
+    let sha256 = fields.data_sha256_hash.clone().and_then(digest);
     let sha256 = sha256.ok_or(OperationFault::NoHash("data"))?;
     // At most LONGEST_BLOB for each of the operations that fit in LONGEST_HEAD: far from overflow.
     *blobs_length += length;
@@ -259,10 +287,14 @@ fn blob(message: &InstallOperation, blobs_length: &mut u64) -> Result<Blob, Oper
 
 fn extents(
     which: &'static str,
-    messages: &[manifest::Extent],
+    message: &[u8],
+    number: u64,
     blocks: u64,
 ) -> Result<Vec<Extent>, OperationFault> {
-    let checked = messages.iter().map(|message| {
+    let mut extents = Vec::with_capacity(wire::messages(message, number).count());
+    for bytes in wire::messages(message, number) {
+        let message = bytes.ok().and_then(|bytes| manifest::Extent::decode(bytes).ok());
+        let message = message.ok_or(OperationFault::Extent(which))?;
         let (start, count) = (message.start_block(), message.num_blocks());
         let end = start
             .checked_add(count)
@@ -271,9 +303,9 @@ fn extents(
         if end > blocks {
             return Err(OperationFault::OutOfRange { which, end, blocks });
         }
-        Ok(Extent { start, blocks: count })
-    });
-    checked.collect()
+        extents.push(Extent { start, blocks: count });
+    }
+    Ok(extents)
 }
 
 /// Blocks of checked extents. Sources may repeat: at most LONGEST_HEAD / 2 extents of LARGEST_PARTITION are 2^62 bytes.

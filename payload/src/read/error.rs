@@ -1,3 +1,6 @@
+use crate::format::MOST_PARSED;
+use crate::format::wire::FieldError;
+
 /// Why a payload's head is refused. Nothing has been written then.
 #[derive(Debug, thiserror::Error)]
 pub enum HeadError {
@@ -22,6 +25,22 @@ pub enum HeadError {
         has: u64,
         /// Bytes that the header speaks of.
         says: u64,
+    },
+    /// The manifest is no protobuf message at all.
+    #[error("the payload's manifest cannot be decoded")]
+    Fields(#[source] FieldError),
+    /// The manifest has more in it than a device holds.
+    #[error(
+        "the payload's {partitions} partitions, {operations} operations and {extents} extents or more would take \
+         over {MOST_PARSED} bytes of memory: make it with fewer, larger operations"
+    )]
+    Memory {
+        /// Partitions met until then.
+        partitions: u64,
+        /// Their operations.
+        operations: u64,
+        /// The extents of those.
+        extents: u64,
     },
     /// The manifest is not the protobuf message it should be.
     #[error("the payload's manifest cannot be decoded")]

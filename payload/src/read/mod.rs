@@ -3,13 +3,12 @@
 mod check;
 mod error;
 mod file;
+mod memory;
 mod verity;
 
 use millet_protocol::{PartitionEntry, PartitionName};
-use prost::Message;
 
 use crate::format::header::Header;
-use crate::format::manifest::DeltaArchiveManifest;
 use crate::format::{HEADER_SIZE, Info, LONGEST_HEAD, Operation, Verity};
 
 pub use error::{HeadError, OperationFault, PartitionFault, VerityFault};
@@ -55,7 +54,8 @@ impl Partition {
 }
 
 impl Head {
-    /// Parses the first [`crate::metadata_size`] bytes of a payload, whose hash the caller has checked.
+    /// Parses the first [`crate::metadata_size`] bytes of a payload, whose hash the caller has checked. Takes at most
+    /// [`crate::MOST_PARSED`] bytes of memory.
     pub fn parse(head: &[u8]) -> Result<Self, HeadError> {
         let has = head.len() as u64;
         let Some((prefix, manifest)) = head.split_first_chunk::<HEADER_SIZE>() else {
@@ -72,7 +72,7 @@ impl Head {
                 says: metadata_size,
             });
         }
-        let manifest = DeltaArchiveManifest::decode(manifest).map_err(HeadError::Manifest)?;
+        memory::check(manifest)?;
         let checked = check::manifest(manifest)?;
         Ok(Self {
             metadata_size,
