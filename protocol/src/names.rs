@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// A name that breaks its rule of form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a {kind}: {rule}")]
+#[error("{text:?} is no {kind}: {rule}")]
 pub struct NameError {
     kind: &'static str,
     rule: &'static str,
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn an_error_says_the_rule_and_stays_short() {
         let error = "X".repeat(10_000).parse::<Model>().unwrap_err().to_string();
-        assert!(error.contains("is not a model"), "{error}");
+        assert!(error.contains("is no model"), "{error}");
         assert!(error.len() < 250, "{}", error.len());
     }
 

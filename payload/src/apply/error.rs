@@ -21,7 +21,7 @@ pub enum ApplyError {
         error: io::Error,
     },
     /// The running slot is not what the payload was made from: take the full payload.
-    #[error("partition {partition} of the running slot is not the image that this delta was made from")]
+    #[error("partition {partition} is not the image that this delta was made from")]
     OtherSource {
         /// The partition.
         partition: PartitionName,

@@ -174,6 +174,7 @@ fn classify_drive(error: &DriveError) -> (StatusCode, &'static str) {
         DriveError::NotAllowed { .. } => (StatusCode::CONFLICT, "channel-not-allowed"),
         DriveError::Older { .. } => (StatusCode::CONFLICT, "older-build"),
         DriveError::Halted(_) => (StatusCode::CONFLICT, "halted"),
+        DriveError::Begun { .. } => (StatusCode::CONFLICT, "begun"),
         DriveError::Stage { .. } => (StatusCode::CONFLICT, "rollout-state"),
         DriveError::Document(_) => (StatusCode::UNPROCESSABLE_ENTITY, "rollout"),
         DriveError::Write(error) => classify_write(error),

@@ -58,6 +58,14 @@ pub enum DriveError {
         /// The channel.
         channel: Channel,
     },
+    /// How long it takes was settled when it began.
+    #[error("the rollout of {build} goes over {over} s already: what has begun keeps its time")]
+    Begun {
+        /// The build.
+        build: Build,
+        /// From the first device to the last, in seconds.
+        over: u64,
+    },
     /// The change does not fit the state.
     #[error("the rollout of {build} is {stage} and cannot be {wanted}")]
     Stage {
@@ -164,6 +172,14 @@ pub async fn start(
         same.filter(|row| row.stage == RolloutStage::Open(RolloutState::Halted) && row.opened.is_some())
     {
         return Err(DriveError::Halted(row.build.clone()));
+    }
+    if let Some(row) =
+        same.filter(|row| !asked && request.over_seconds.is_some_and(|over| over != row.over_seconds))
+    {
+        return Err(DriveError::Begun {
+            build: row.build.clone(),
+            over: row.over_seconds,
+        });
     }
     let builds = store.builds(model).await?;
     let listed = |build: &Build| {

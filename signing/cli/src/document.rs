@@ -108,7 +108,7 @@ pub fn ask_for_signatures(
         let text = String::from_utf8(document.bytes.clone())?;
         parts.manifests.insert(document.name.clone(), text);
     }
-    Request::of(parts)?.write(path, &edge.unfinished)?;
+    Request::of(parts)?.write_new(path, &edge.unfinished)?;
     output::next(&format!("millet sign {}", path.display()));
     Ok(())
 }
@@ -135,6 +135,12 @@ pub fn trusted_builds_keys(
             "the keys of [models.{model}] are not the keys that the repository trusts: millet model add {model} changes \
              them"
         );
+    }
+    if role.is_some_and(|role| role.threshold() != keys.threshold()) {
+        output::say(&format!(
+            "warning: millet.toml has another threshold for {model} than the repository: millet sign request brings it \
+             there"
+        ));
     }
     Ok(keys)
 }

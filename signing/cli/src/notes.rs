@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use millet_protocol::Entry;
 
 /// Reads an entry of the form `id=Title: description`.
@@ -28,12 +28,26 @@ pub fn read(text: &str) -> anyhow::Result<String> {
     if path.is_file() {
         return fs::read_to_string(path).with_context(|| format!("cannot read the notes {}", path.display()));
     }
+    // One word with an ending or a slash is a file's name, and more likely misspelt than meant as the notes.
+    let ending = path.extension().is_some_and(|ending| !ending.is_empty());
+    if (ending || text.contains('/')) && !text.contains(char::is_whitespace) {
+        bail!("there is no file {text} for the notes; notes of one word need a file");
+    }
     Ok(text.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_misspelt_file_is_not_the_notes() {
+        assert_eq!(read("Warmer evenings.").unwrap(), "Warmer evenings.");
+        assert_eq!(read("Hello.").unwrap(), "Hello.");
+        for misspelt in ["nots.md", "out/notes"] {
+            assert!(read(misspelt).unwrap_err().to_string().contains(misspelt));
+        }
+    }
 
     #[test]
     fn entries() {

@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use millet_payload::input::{Sequence, open_payload};
 use millet_payload::{Head, Image, OnlyOperation, ReadAt, Summary};
 use millet_protocol::{PartitionEntry, PartitionName, Sha256Digest};
@@ -223,6 +223,24 @@ struct Made<'a> {
 }
 
 /// Says of what a new payload consists.
+/// Refuses an output that is one of the files to read: they would be gone. A folder's are its images.
+fn refuse_input(out: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
+    // What is not there yet is nobody's input.
+    let Ok(real) = out.canonicalize() else {
+        return Ok(());
+    };
+    let is_image = real.extension().is_some_and(|extension| extension == "img");
+    for input in inputs.iter().filter_map(|input| input.canonicalize().ok()) {
+        if real == input || (is_image && real.parent() == Some(&input)) {
+            bail!(
+                "{} is read for this and would be replaced: name another --out",
+                out.display()
+            );
+        }
+    }
+    Ok(())
+}
+
 fn say_summary(path: &Path, summary: &Summary, json: bool) -> anyhow::Result<()> {
     if json {
         output::print_line(&Made {

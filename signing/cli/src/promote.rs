@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use millet_protocol::{Build, BuildManifest, Channel, Model, targets};
+use serde::Serialize;
 
 use crate::client::Client;
 use crate::config::Config;
@@ -13,6 +14,7 @@ use crate::publish::{check_epoch, check_growth};
 use crate::repository::Repository;
 use crate::rollout;
 use crate::selection::Selection;
+use crate::sign::check_new;
 
 /// `millet promote`
 #[derive(clap::Args)]
@@ -28,9 +30,23 @@ pub struct Args {
     /// Writes a request that others sign, instead of signing here.
     #[arg(long, value_name = "FILE")]
     request: Option<PathBuf>,
+    /// Writes JSON: every build that goes further, with all its channels.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a script reads of one model.
+#[derive(Serialize)]
+struct Line<'a> {
+    model: &'a Model,
+    build: &'a Build,
+    channels: &'a [Channel],
 }
 
 pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
+    if let Some(path) = &args.request {
+        check_new(path)?;
+    }
     let models = args.selection.models(config)?;
     let client = Client::new(config)?;
     let repository = Repository::refresh(config, &client, edge, &models)?;
@@ -64,14 +80,26 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
             client.publish(&publication)?;
         }
     }
-    for manifest in &manifests {
-        let channels: Vec<&str> = manifest.channels.iter().map(Channel::as_str).collect();
-        output::print(&format!(
-            "{} {}: {}",
-            manifest.model,
-            manifest.build,
-            channels.join(", ")
-        ))?;
+    if args.json {
+        let lines: Vec<_> = (manifests.iter())
+            .map(|manifest| Line {
+                model: &manifest.model,
+                build: &manifest.build,
+                channels: &manifest.channels,
+            })
+            .collect();
+        output::print_json(&lines)?;
+    } else {
+        for BuildManifest {
+            model,
+            build,
+            channels,
+            ..
+        } in &manifests
+        {
+            let channels: Vec<&str> = channels.iter().map(Channel::as_str).collect();
+            output::print(&format!("{model} {build}: {}", channels.join(", ")))?;
+        }
     }
     rollout::say_how_to_start(&models, &args.channels, &args.build);
     Ok(())

@@ -27,6 +27,7 @@ use crate::progress::Meter;
 use crate::repository::Repository;
 use crate::rollout;
 use crate::selection::Selection;
+use crate::sign::check_new;
 
 pub use decide::{check_epoch, check_growth};
 use devices::Answer;
@@ -122,6 +123,9 @@ impl<'a> Line<'a> {
 }
 
 pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
+    if let Some(path) = &args.request {
+        check_new(path)?;
+    }
     let models = args.selection.models(config)?;
     let client = Client::new(config)?;
     let repository = Repository::refresh(config, &client, edge, &models)?;

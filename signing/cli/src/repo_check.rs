@@ -92,7 +92,12 @@ fn first_root(args: &Args, config: &dyn Fn() -> anyhow::Result<Config>) -> anyho
             .trusted_folder()
             .join(FIRST_ROOT),
     };
-    fs::read(&path).with_context(|| format!("cannot read the first root {}", path.display()))
+    fs::read(&path).with_context(|| {
+        format!(
+            "cannot read the first root {}: millet repo init makes it, or a colleague has it",
+            path.display()
+        )
+    })
 }
 
 fn check(args: &Args, edge: &Edge, name: &str, place: &Place, root: &[u8]) -> anyhow::Result<Report> {

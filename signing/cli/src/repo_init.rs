@@ -71,14 +71,17 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         (None, _) => {}
     }
     let keys = agreed_online_keys(config, &client, edge, args.yes)?;
+    let signers = KeyRing::targets(config, edge)?;
     let root = match ours {
-        Some(root) => interrupted(&path, root, &keys)?,
+        Some(root) => {
+            let own = KeyRing::root(config, edge)?;
+            interrupted(&path, root, &[("root", &own), ("targets", &signers)], &keys)?
+        }
         None => {
             let own = KeyRing::root(config, edge)?;
             sign(&first_root(config, edge, &keys)?, &own.signers()?).context("cannot sign the root role")?
         }
     };
-    let signers = KeyRing::targets(config, edge)?;
     let targets = Targets::new(expires(edge.now, lifetime::TARGETS)?);
     let targets = sign(&targets, &signers.signers()?).context("cannot sign the targets role")?;
     // Before the upload: if that breaks off, running the command again finds the same root.
@@ -169,9 +172,24 @@ pub fn first_root(config: &Config, edge: &Edge, online: &ServerKeys) -> anyhow::
     Ok(root)
 }
 
-/// A root that an earlier run made and could not upload. It must still fit the server.
-fn interrupted(path: &Path, bytes: Vec<u8>, online: &ServerKeys) -> anyhow::Result<Vec<u8>> {
+/// A root that an earlier run made and could not upload. It must still fit millet.toml and the server.
+fn interrupted(
+    path: &Path,
+    bytes: Vec<u8>,
+    offline: &[(&str, &KeyRing)],
+    online: &ServerKeys,
+) -> anyhow::Result<Vec<u8>> {
     let root = verify_first_root(&bytes).with_context(|| format!("{} is not a root", path.display()))?;
+    for (role, keys) in offline {
+        let authority = root.authority(role);
+        if !authority.is_some_and(|authority| authority.is(keys.public(), keys.threshold())) {
+            bail!(
+                "{}, which an earlier run made, has other {role} keys or another threshold than millet.toml: move it \
+                 away to begin with those of millet.toml",
+                path.display()
+            );
+        }
+    }
     for (role, key) in online.of_root() {
         let fits = root.authority(role).is_some_and(|authority| authority.has(key));
         if !fits {

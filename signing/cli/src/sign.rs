@@ -24,7 +24,7 @@ use crate::keys::{KeyRing, KeyUri};
 use crate::repository::FIRST_ROOT;
 use crate::{Usage, output};
 
-pub use request::{Parts, Request};
+pub use request::{Parts, Request, check_new};
 
 /// `millet sign`
 #[derive(clap::Args)]

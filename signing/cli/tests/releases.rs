@@ -97,13 +97,27 @@ fn what_cannot_be_published_is_refused_before_anything_leaves() {
     // The same command with the same images is done already; with others, the name is taken.
     workshop.ok(&publish("V1", &[]));
     assert_eq!(server.repository().blobs.len(), blobs);
+    workshop.refused(
+        &publish("V1", &["--sequence", "202601001"]),
+        &["and not 202601001"],
+    );
+    workshop.refused(
+        &publish("V1", &["--channel", "stable"]),
+        &["millet promote --model rubik --build V1 --channel stable"],
+    );
+    workshop.refused(&publish("V1", &["--notes", "Warmer evenings."]), &["other notes"]);
+    workshop.refused(
+        &publish("V1", &["--notes", "nots.md"]),
+        &["there is no file nots.md"],
+    );
     workshop.write("images/system.img", &noise(9, 40 * 4096));
     workshop.refused(
         &publish("V1", &[]),
         &[
             "rubik V1 cannot be published",
             "V1 is published already",
-            "other content",
+            "another system",
+            "a name is used once",
         ],
     );
     workshop.refused(

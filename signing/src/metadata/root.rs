@@ -118,6 +118,9 @@ impl Role for Root {
 /// A role's keys as new metadata names them.
 pub(super) fn role_keys(role: &str, keys: &[PublicKey], threshold: u64) -> Result<RoleKeys, FormError> {
     let different: BTreeSet<_> = keys.iter().filter_map(PublicKey::material).collect();
+    if keys.iter().all(PublicKey::is_supported) && different.len() != keys.len() {
+        return Err(FormError::Twice(format!("a key of {role}")));
+    }
     let reachable = u64::try_from(different.len()).is_ok_and(|count| threshold <= count);
     if threshold == 0 || !reachable || different.len() != keys.len() {
         return Err(FormError::Threshold {

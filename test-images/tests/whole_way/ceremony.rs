@@ -243,6 +243,16 @@ fn a_release_key_is_stolen_and_is_worth_nothing_afterwards() {
     ] {
         assert!(said.contains(stays), "{stays} in {said}");
     }
+    let again = world
+        .workshop
+        .try_millet(&["sign", "request", "--out", "request.json", "--yes"])
+        .unwrap();
+    assert!(
+        again.stderr.contains("request.json is there already"),
+        "{}",
+        again.stderr
+    );
+    fs::remove_file(workshop(&world).join("request.json")).unwrap();
     let without = |build: &str| {
         let arguments = [
             "sign",

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use millet_protocol::PartitionName;
 
-use super::Opened;
+use super::{Opened, refuse_input};
 use crate::edge::Edge;
 use crate::images::Images;
 use crate::output;
@@ -29,6 +29,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
+    if let Some(from) = &args.from {
+        refuse_input(&args.out, &[from])?;
+    }
     let opened = Opened::open(&args.file, &edge.scratch)?;
     let old = opened.old_images(&args.file, args.from.as_deref(), edge)?;
     let old = old.as_ref().map(Images::list).unwrap_or_default();

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use millet_payload::write_full;
 
-use super::{Making, Opened, say_summary};
+use super::{Making, Opened, refuse_input, say_summary};
 use crate::edge::Edge;
 use crate::images::Images;
 use crate::output;
@@ -26,6 +26,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
+    refuse_input(&args.out, &[&args.images])?;
     let images = Images::open(&args.images, args.making.pad, edge)?;
     let mut new = edge.unfinished.create(&args.out)?;
     let meter = PayloadMeter::new("payload", args.json);

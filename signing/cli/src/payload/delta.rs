@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use millet_payload::write_delta;
 
-use super::{Making, Opened, say_summary};
+use super::{Making, Opened, refuse_input, say_summary};
 use crate::edge::Edge;
 use crate::images::Images;
 use crate::output;
@@ -29,6 +29,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
+    refuse_input(&args.out, &[&args.from, &args.to])?;
     let old = Images::open(&args.from, args.making.pad, edge)?;
     let images = Images::open(&args.to, args.making.pad, edge)?;
     let mut new = edge.unfinished.create(&args.out)?;

@@ -9,8 +9,8 @@ use millet_protocol::Sha256Digest;
 use serde::Serialize;
 
 use self::describe::Describing;
-use super::Opened;
 use super::key::KeyFile;
+use super::{Opened, refuse_input};
 use crate::edge::Edge;
 use crate::output;
 use crate::progress::Meter;
@@ -41,6 +41,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, edge: &Edge) -> anyhow::Result<()> {
+    refuse_input(&args.out, &[&args.file])?;
     let opened = Opened::open(&args.file, &edge.scratch)?;
     let description = args.describing.description(opened.head.is_delta())?;
     let key = args.key.as_deref().map(KeyFile::read).transpose()?;

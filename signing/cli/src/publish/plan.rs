@@ -66,12 +66,8 @@ fn decide_for(
         edge,
     )?;
     if let Some(taken) = builds.iter().find(|build| build.build == args.build) {
-        if !is_same(taken, args, &channels, &images)? {
-            bail!(
-                "{} is published already, with sequence {} and other content: a name is used once",
-                taken.build,
-                taken.sequence
-            );
+        if let Some(difference) = difference(taken, args, &channels, &images)? {
+            bail!("{} is published already, with {difference}", taken.build);
         }
         return Ok(Planned::There(taken.clone()));
     }
@@ -119,33 +115,53 @@ fn decide_for(
     }))
 }
 
-/// Whether a published build is what this command would publish: same images, same channels, same sequence if named.
-fn is_same(
+/// What a published build has that is not what this command says; nothing if it is the very build.
+fn difference(
     published: &BuildManifest,
     args: &Args,
     channels: &[Channel],
     images: &Images,
-) -> anyhow::Result<bool> {
-    let allowed = channels
-        .iter()
-        .all(|channel| published.channels.contains(channel));
-    let numbered = args
+) -> anyhow::Result<Option<String>> {
+    let BuildManifest { model, build, .. } = published;
+    let once = "a name is used once";
+    if let Some(sequence) = args
         .sequence
-        .is_none_or(|sequence| published.sequence == Sequence(sequence));
+        .filter(|sequence| published.sequence != Sequence(*sequence))
+    {
+        return Ok(Some(format!(
+            "sequence {} and not {sequence}: {once}",
+            published.sequence
+        )));
+    }
     let named = images
         .names()
         .eq(published.partitions.iter().map(|partition| &partition.name));
-    if !(allowed && numbered && named) {
-        return Ok(false);
+    if !named {
+        return Ok(Some(format!("other partitions: {once}")));
     }
     for partition in &published.partitions {
         let file = images.get(&partition.name)?;
         let size = file.size()?.next_multiple_of(BLOCK_SIZE);
         if size != partition.size || hash(file, size, &mut |_| ())? != partition.sha256 {
-            return Ok(false);
+            return Ok(Some(format!("another {}: {once}", partition.name)));
         }
     }
-    Ok(true)
+    if let Some(channel) = channels
+        .iter()
+        .find(|channel| !published.channels.contains(channel))
+    {
+        return Ok(Some(format!(
+            "these images and not for {channel}: millet promote --model {model} --build {build} --channel {channel}"
+        )));
+    }
+    let notes = args.notes.as_deref().map(notes::read).transpose()?;
+    let other_notes = notes.is_some() && notes.as_ref() != published.notes.get(&args.notes_language);
+    let other_entries = !args.entries.is_empty() && args.entries != published.entries;
+    let other_issues = !args.known_issues.is_empty() && args.known_issues != published.known_issues;
+    Ok((other_notes || other_entries || other_issues).then(|| {
+        "these images and other notes, entries or known issues: its words are signed, and new ones need a new build"
+            .to_owned()
+    }))
 }
 
 fn security_patch(

@@ -6,7 +6,7 @@ use millet_protocol::{Build, Model, targets};
 use millet_signing::metadata::{Root, Targets, lifetime};
 use millet_signing::{Authority, PublicKey, sign, verify};
 
-use super::request::{Parts, Request};
+use super::request::{Parts, Request, check_new};
 use super::{next_for, print_progress, words};
 use crate::client::Client;
 use crate::config::Config;
@@ -27,7 +27,7 @@ pub struct Args {
     /// A build that its list names no more, so that devices take it from nobody; may be given several times.
     #[arg(long, value_name = "MODEL/BUILD", value_parser = parse_build)]
     leave_out: Vec<(Model, Build)>,
-    /// The file to write, for `millet sign` on the machines that hold the keys.
+    /// The new file, for `millet sign` on the machines that hold the keys.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Trusts the server's keys without asking, if they are new.
@@ -36,6 +36,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
+    check_new(&args.out)?;
     let client = Client::new(config)?;
     let online = agreed_online_keys(config, &client, edge, args.yes)?;
     let parts = if Repository::exists(config, &client)? {
@@ -50,7 +51,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         return Ok(());
     }
     let request = Request::of(parts)?;
-    request.write(&args.out, &edge.unfinished)?;
+    request.write_new(&args.out, &edge.unfinished)?;
     output::say(&words::changes(&request).join("\n"));
     print_progress(&request)?;
     next_for(&request, &args.out);

@@ -12,7 +12,7 @@ use millet_signing::{Authority, Collected, KeyId, Signer, verify, verify_first_r
 use serde::{Deserialize, Serialize};
 
 use super::words;
-use crate::unfinished::{Unfinished, write_whole};
+use crate::unfinished::{Existing, Unfinished, write_whole_as};
 
 /// Longest request that is read, in bytes.
 const LONGEST: u64 = 64 * 1024 * 1024;
@@ -159,8 +159,18 @@ impl Request {
         Ok(request)
     }
 
-    /// Writes the file, whole or not at all.
+    /// Writes a new file. One that is there stays: it may hold signatures of people who are far away.
+    pub fn write_new(&self, path: &Path, unfinished: &Unfinished) -> anyhow::Result<()> {
+        check_new(path)?;
+        self.write_as(path, unfinished, Existing::Kept)
+    }
+
+    /// Writes the file that it was read from, whole or not at all.
     pub fn write(&self, path: &Path, unfinished: &Unfinished) -> anyhow::Result<()> {
+        self.write_as(path, unfinished, Existing::Replaced)
+    }
+
+    fn write_as(&self, path: &Path, unfinished: &Unfinished, existing: Existing) -> anyhow::Result<()> {
         let texts = |files: &BTreeMap<String, Vec<u8>>| -> anyhow::Result<BTreeMap<String, String>> {
             (files.iter())
                 .map(|(role, bytes)| Ok((role.clone(), String::from_utf8(bytes.clone())?)))
@@ -179,7 +189,7 @@ impl Request {
         };
         let mut text = serde_json::to_vec_pretty(&file).context("cannot write the request as JSON")?;
         text.push(b'\n');
-        write_whole(unfinished, path, &text)
+        write_whole_as(unfinished, path, &text, 0o644, existing)
     }
 
     /// The first root of the repository that it is for; `None` when it begins one.
@@ -380,6 +390,17 @@ impl Request {
         }
         Ok(())
     }
+}
+
+/// Refuses the name of a file that is there, before any work is done for it.
+pub fn check_new(path: &Path) -> anyhow::Result<()> {
+    if path.exists() {
+        bail!(
+            "{0} is there already, perhaps with signatures: millet sign show {0} tells; move it away or name another file",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// The last of the roots, each of which its predecessor's keys have signed.

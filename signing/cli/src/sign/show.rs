@@ -18,8 +18,9 @@ pub struct Args {
     json: bool,
 }
 
+/// What a script reads of a request.
 #[derive(Serialize)]
-struct Shown {
+pub struct Shown {
     changes: Vec<String>,
     complete: bool,
     roles: Vec<Role>,
@@ -38,8 +39,19 @@ pub fn run(args: &Args, config: Option<&Config>) -> anyhow::Result<()> {
     check_first_root(&request, config)?;
     let changes = words::changes(&request);
     if args.json {
+        return output::print_json(&Shown::of(&request, changes));
+    }
+    output::print(&changes.join("\n"))?;
+    print_progress(&request)?;
+    next_for(&request, &args.file);
+    Ok(())
+}
+
+impl Shown {
+    /// Of a request that changes this, in words.
+    pub fn of(request: &Request, changes: Vec<String>) -> Self {
         let progress = request.progress();
-        return output::print_json(&Shown {
+        Self {
             changes,
             complete: progress.iter().all(|role| role.is_complete()),
             roles: (progress.into_iter())
@@ -50,10 +62,6 @@ pub fn run(args: &Args, config: Option<&Config>) -> anyhow::Result<()> {
                     missing: role.missing,
                 })
                 .collect(),
-        });
+        }
     }
-    output::print(&changes.join("\n"))?;
-    print_progress(&request)?;
-    next_for(&request, &args.file);
-    Ok(())
 }
