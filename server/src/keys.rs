@@ -1,12 +1,12 @@
 //! The keys that the server signs with: they can delay and waste, never name other bytes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use millet_protocol::api;
 use millet_signing::{Ed25519Key, PublicKey, Signer};
 
 use crate::edge::Random;
-use crate::secret_file::{SecretError, read_or_make};
+use crate::secret_file::{SecretError, draft, keep, read};
 
 /// One key for each online role.
 #[derive(Debug)]
@@ -21,15 +21,76 @@ pub struct OnlineKeys {
     pub rollouts: Ed25519Key,
 }
 
+/// Why there are no keys to sign with.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// Another in its place would be trusted by nobody.
+    #[error(
+        "the key {path} is missing. Put it back from your backup; if it is lost, move all of {folder} away and follow \
+         \"The server was broken into\" in docs/ceremony.md"
+    )]
+    Missing {
+        /// The key.
+        path: PathBuf,
+        /// The folder of all keys.
+        folder: PathBuf,
+    },
+    /// A key's file.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+}
+
+const ROLES: [&str; 4] = ["snapshot", "timestamp", "deltas", "rollouts"];
+
 impl OnlineKeys {
-    /// Reads `<role>.key` of each role (PKCS#8, PEM, mode 0600), making those that are not there.
-    pub fn open(folder: &Path, random: &Random) -> Result<Self, SecretError> {
+    /// Reads `<role>.key` of each role (PKCS#8, PEM, mode 0600).
+    pub fn read(folder: &Path) -> Result<Self, KeysError> {
+        let key = |role| {
+            let path = path_of(folder, role);
+            let pem = read(&path)?.ok_or_else(|| missing(folder, role))?;
+            let key = Ed25519Key::from_pkcs8_pem(&pem).map_err(|error| SecretError::Content {
+                path,
+                reason: error.to_string(),
+            })?;
+            Ok::<_, KeysError>(key)
+        };
         Ok(Self {
-            snapshot: key(folder, "snapshot", random)?,
-            timestamp: key(folder, "timestamp", random)?,
-            deltas: key(folder, "deltas", random)?,
-            rollouts: key(folder, "rollouts", random)?,
+            snapshot: key("snapshot")?,
+            timestamp: key("timestamp")?,
+            deltas: key("deltas")?,
+            rollouts: key("rollouts")?,
         })
+    }
+
+    /// Reads the keys, making all of them when there is none. True when they were made.
+    ///
+    /// All drafts are there before the first is put in place. So a key that is missing beside others is either a draft,
+    /// because a power cut came between, or lost.
+    pub fn open(folder: &Path, random: &Random) -> Result<(Self, bool), KeysError> {
+        let mut absent = Vec::new();
+        for role in ROLES {
+            let path = path_of(folder, role);
+            let look_for = |source| SecretError::Io {
+                operation: "look for",
+                path: path.clone(),
+                source,
+            };
+            if !path.try_exists().map_err(look_for)? {
+                absent.push(role);
+            }
+        }
+        if absent.len() == ROLES.len() {
+            for role in ROLES {
+                let path = path_of(folder, role);
+                draft(&path, &new_key(&path, random)?)?;
+            }
+        }
+        for role in &absent {
+            if !keep(&path_of(folder, role))? {
+                return Err(missing(folder, role));
+            }
+        }
+        Ok((Self::read(folder)?, !absent.is_empty()))
     }
 
     /// The public keys by role.
@@ -51,24 +112,27 @@ impl OnlineKeys {
     }
 }
 
-fn key(folder: &Path, role: &str, random: &Random) -> Result<Ed25519Key, SecretError> {
-    let path = folder.join(format!("{role}.key"));
-    let make = || {
-        let seed = random.bytes().map_err(|source| SecretError::Io {
-            operation: "make a key for",
-            path: path.clone(),
-            source,
-        })?;
-        let pem = Ed25519Key::from_seed(&seed).to_pkcs8_pem();
-        pem.map(|pem| pem.to_string())
-            .map_err(|error| SecretError::Content {
-                path: path.clone(),
-                reason: error.to_string(),
-            })
-    };
-    let (pem, _) = read_or_make(&path, make)?;
-    Ed25519Key::from_pkcs8_pem(&pem).map_err(|error| SecretError::Content {
-        path: path.clone(),
-        reason: error.to_string(),
-    })
+fn path_of(folder: &Path, role: &str) -> PathBuf {
+    folder.join(format!("{role}.key"))
+}
+
+fn missing(folder: &Path, role: &str) -> KeysError {
+    KeysError::Missing {
+        path: path_of(folder, role),
+        folder: folder.to_owned(),
+    }
+}
+
+fn new_key(path: &Path, random: &Random) -> Result<String, SecretError> {
+    let seed = random.bytes().map_err(|source| SecretError::Io {
+        operation: "make a key for",
+        path: path.to_owned(),
+        source,
+    })?;
+    let pem = Ed25519Key::from_seed(&seed).to_pkcs8_pem();
+    pem.map(|pem| pem.to_string())
+        .map_err(|error| SecretError::Content {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })
 }

@@ -5,6 +5,7 @@
 //! with one new `timestamp.json`.
 
 pub mod api;
+pub mod data_folder;
 pub mod deltas;
 pub mod edge;
 pub mod held;
@@ -19,4 +20,4 @@ mod server;
 pub mod site;
 pub mod store;
 
-pub use server::{Config, OpenError, Server, State};
+pub use server::{Config, Made, OpenError, Server, State};

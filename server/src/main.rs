@@ -1,6 +1,8 @@
 //! `millet-server`.
 
+mod output;
 mod serve;
+mod show_keys;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -20,6 +22,8 @@ struct Arguments {
 enum Command {
     /// Run the repository, the delta worker, the rollouts and the page.
     Serve(serve::Arguments),
+    /// Show the identifiers of the keys that this server signs with.
+    Keys(show_keys::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -28,12 +32,17 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        // It would be said on the stderr that has just failed.
+        .log_internal_errors(false)
         .init();
-    let Command::Serve(arguments) = Arguments::parse().command;
-    match serve::run(arguments) {
+    let done = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Keys(arguments) => show_keys::run(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("millet-server: {error:#}");
+            output::say(&format!("millet-server: {error:#}"));
             ExitCode::FAILURE
         }
     }

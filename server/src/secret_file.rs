@@ -38,28 +38,25 @@ pub fn read_or_make(
     path: &Path,
     make: impl FnOnce() -> Result<String, SecretError>,
 ) -> Result<(String, bool), SecretError> {
-    let failed = |operation| {
-        move |source| SecretError::Io {
-            operation,
-            path: path.to_owned(),
-            source,
-        }
-    };
-    match File::open(path) {
-        Ok(file) => {
-            let mut text = String::new();
-            file.take(LONGEST)
-                .read_to_string(&mut text)
-                .map_err(failed("read"))?;
-            return Ok((text, false));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => return Err(failed("read")(error)),
+    if let Some(text) = read(path)? {
+        return Ok((text, false));
     }
     let text = make()?;
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    let draft = PathBuf::from(draft);
+    draft(path, &text)?;
+    keep(path)?;
+    Ok((text, true))
+}
+
+/// The file's text; nothing when there is no file.
+pub fn read(path: &Path) -> Result<Option<String>, SecretError> {
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST).read_to_string(&mut text));
+    found(read, "read", path).map(|found| found.map(|_| text))
+}
+
+/// Writes the text beside the file, with mode 0600, so that a power cut cannot take it away: [`keep`] puts it in place.
+pub fn draft(path: &Path, text: &str) -> Result<(), SecretError> {
+    let draft = draft_of(path);
     let write = || {
         let mut file = OpenOptions::new()
             .write(true)
@@ -69,12 +66,44 @@ pub fn read_or_make(
             .open(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&draft, path)?;
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
+        sync_folder(&draft)
     };
-    write().map_err(failed("write"))?;
-    Ok((text, true))
+    write().map_err(failed("write", &draft))
+}
+
+/// Puts what [`draft`] wrote in the file's place. False when there is no draft.
+pub fn keep(path: &Path) -> Result<bool, SecretError> {
+    let kept = std::fs::rename(draft_of(path), path).and_then(|()| sync_folder(path));
+    found(kept, "write", path).map(|found| found.is_some())
+}
+
+/// A name is durable once its folder is.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn draft_of(path: &Path) -> PathBuf {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    PathBuf::from(draft)
+}
+
+fn found<T>(result: io::Result<T>, operation: &'static str, path: &Path) -> Result<Option<T>, SecretError> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(operation, path)(error)),
+    }
+}
+
+fn failed(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> SecretError {
+    let path = path.to_owned();
+    move |source| SecretError::Io {
+        operation,
+        path: path.clone(),
+        source,
+    }
 }

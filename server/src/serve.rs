@@ -10,10 +10,12 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::output::say;
+
 /// What `serve` is told.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// The directory that holds everything; made on first start.
+    /// The folder that holds everything: its own, made on first start.
     #[arg(long, value_name = "DIR")]
     data: PathBuf,
     /// Where to listen. Put a TLS proxy in front of it when it is not this machine alone.
@@ -56,7 +58,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     introduce(&server, &arguments);
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    eprintln!("listening on http://{address}");
+    say(&format!("listening on http://{address}"));
     let serving = axum::serve(listener, server.router())
         .with_graceful_shutdown(stop.clone().cancelled_owned())
         .into_future();
@@ -74,24 +76,28 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         () = stopping => tracing::warn!("some requests did not end in time"),
     }
     server.close().await;
-    eprintln!("stopped");
+    say("stopped");
     Ok(())
 }
 
+/// Says what this start made, and nothing of what was there.
 fn introduce(server: &Server, arguments: &Arguments) {
-    if !server.first_start() {
-        return;
+    let (made, state) = (server.made(), server.state());
+    if made.folder {
+        say(&format!("made {}", arguments.data.display()));
     }
-    let state = server.state();
-    eprintln!("made {}", arguments.data.display());
-    eprintln!(
-        "wrote {}: whoever holds it may publish",
-        state.token_path.display()
-    );
-    for (role, key) in state.writer.keys().public() {
-        eprintln!("made the {role} key {}", key.id());
+    if made.token {
+        let path = state.token_path.display();
+        say(&format!("wrote {path}: whoever holds it may publish"));
     }
-    eprintln!("next: millet repo init");
+    if made.keys {
+        for (role, key) in state.writer.keys().public() {
+            say(&format!("made the {role} key {}", key.id()));
+        }
+    }
+    if made.folder {
+        say("next: millet repo init");
+    }
 }
 
 #[expect(

@@ -1,5 +1,4 @@
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +9,10 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
 
+use crate::data_folder::{self, DataError, Found};
 use crate::deltas::{Worker, chain};
 use crate::edge::{Clock, Random};
-use crate::keys::OnlineKeys;
+use crate::keys::{KeysError, OnlineKeys};
 use crate::metadata_writer::{MetadataWriter, WriteError};
 use crate::objects::{ObjectError, Objects};
 use crate::secret_file::{SecretError, read_or_make};
@@ -22,7 +22,7 @@ use crate::{api, repo, rollouts, site};
 /// What a server is given.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The directory that holds everything: made on first start.
+    /// The folder that holds everything: its own, made on first start.
     pub data: PathBuf,
     /// The zone that people see times in.
     pub zone: TimeZone,
@@ -37,9 +37,20 @@ pub struct Config {
 pub struct Server {
     state: Arc<State>,
     worker: Arc<Worker>,
-    first_start: bool,
-    /// Held while the process lives: two servers on one directory would fight over its files.
+    made: Made,
+    /// Held while the process lives.
     _lock: File,
+}
+
+/// What a start made because it was not there.
+#[derive(Debug, Clone, Copy)]
+pub struct Made {
+    /// The data folder.
+    pub folder: bool,
+    /// The publisher's token.
+    pub token: bool,
+    /// The online keys.
+    pub keys: bool,
 }
 
 /// What every request and task shares.
@@ -66,22 +77,15 @@ pub struct State {
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The data directory.
-    #[error("{operation} {path}")]
-    Directory {
-        /// What was tried.
-        operation: &'static str,
-        /// The path.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Another process has it.
-    #[error("another millet-server is using {0}")]
-    InUse(PathBuf),
-    /// A token or key.
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] DataError),
+    /// A token.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -94,7 +98,7 @@ pub enum OpenError {
 }
 
 impl Server {
-    /// Opens a data directory, making on first start what a server needs, and renews what expired meanwhile.
+    /// Opens a data folder, making on first start what a server needs, and renews what expired meanwhile.
     pub async fn open(config: Config) -> Result<Self, OpenError> {
         let Config {
             data,
@@ -102,19 +106,18 @@ impl Server {
             clock,
             random,
         } = config;
-        make_folder(&data)?;
-        let lock = lock(&data)?;
-        let keys_folder = data.join("keys");
-        make_folder(&keys_folder)?;
-        let work = data.join("work");
-        empty_folder(&work)?;
-        let token_path = data.join("publish.token");
-        let (token, first_start) = read_or_make(&token_path, || random_hex::<32>(&random, &token_path))?;
-        let instance_path = data.join("instance");
+        let (found, lock) = data_folder::take(&data)?;
+        let instance_path = data.join(data_folder::INSTANCE);
         let (instance, _) = read_or_make(&instance_path, || random_hex::<8>(&random, &instance_path))?;
         let instance = instance.trim().to_owned();
-        let keys = OnlineKeys::open(&keys_folder, &random)?;
-        let store = Store::open(&data.join("millet.db")).await?;
+        let work = data.join("work");
+        data_folder::make_empty(&work)?;
+        let token_path = data.join("publish.token");
+        let (token, made_token) = read_or_make(&token_path, || random_hex::<32>(&random, &token_path))?;
+        let keys_folder = data.join(data_folder::KEYS);
+        data_folder::make(&keys_folder)?;
+        let (keys, made_keys) = OnlineKeys::open(&keys_folder, &random)?;
+        let store = Store::open(&data.join(data_folder::DATABASE)).await?;
         let objects = Objects::in_directory(&data.join("objects")).await?;
         let writer = Arc::new(MetadataWriter::new(
             store.clone(),
@@ -149,14 +152,18 @@ impl Server {
         Ok(Self {
             state: Arc::new(state),
             worker: Arc::new(worker),
-            first_start,
+            made: Made {
+                folder: found == Found::New,
+                token: made_token,
+                keys: made_keys,
+            },
             _lock: lock,
         })
     }
 
-    /// Whether this start made the data directory's token and keys.
-    pub fn first_start(&self) -> bool {
-        self.first_start
+    /// What this start made.
+    pub fn made(&self) -> Made {
+        self.made
     }
 
     /// What its requests share.
@@ -229,46 +236,4 @@ fn random_hex<const N: usize>(random: &Random, path: &Path) -> Result<String, Se
         source,
     })?;
     Ok(hex::encode(bytes) + "\n")
-}
-
-fn make_folder(path: &Path) -> Result<(), OpenError> {
-    use std::os::unix::fs::DirBuilderExt;
-    let made = std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path);
-    made.map_err(directory("create", path))
-}
-
-/// What a killed worker left is of no use to anyone.
-fn empty_folder(path: &Path) -> Result<(), OpenError> {
-    match std::fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(directory("clear", path)(error)),
-        _ => {}
-    }
-    make_folder(path)
-}
-
-fn lock(data: &Path) -> Result<File, OpenError> {
-    let path = data.join("lock");
-    let file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(directory("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(OpenError::InUse(data.to_owned())),
-        Err(std::fs::TryLockError::Error(error)) => Err(directory("lock", &path)(error)),
-    }
-}
-
-fn directory(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> OpenError {
-    let path = path.to_owned();
-    move |source| OpenError::Directory {
-        operation,
-        path: path.clone(),
-        source,
-    }
 }

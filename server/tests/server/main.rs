@@ -8,5 +8,6 @@ mod listening;
 mod publishing;
 mod rolling;
 mod serving;
+mod starting;
 mod world;
 mod writing;

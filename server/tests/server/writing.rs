@@ -14,7 +14,7 @@ use crate::world::World;
 /// Another process's writer on the same stores.
 fn other_writer(world: &World, server: &Server) -> MetadataWriter {
     let config = world.config();
-    let keys = OnlineKeys::open(&world.data().join("keys"), &config.random).unwrap();
+    let keys = OnlineKeys::read(&world.data().join("keys")).unwrap();
     let state = server.state();
     let clock: Clock = config.clock;
     MetadataWriter::new(
