@@ -92,10 +92,15 @@ impl Agent {
         );
         let (storage, screen) = (Arc::clone(&self.device.storage), Arc::clone(&self.screen));
         let (slot, partitions) = (update.target, update.identity.partitions);
-        let wrong = in_thread(move || verify::verify(&*storage, slot, &partitions, &*screen)).await??;
-        match wrong {
-            None => Ok(Event::Verified),
-            Some(partition) => {
+        let read = in_thread(move || verify::verify(&*storage, slot, &partitions, &*screen)).await?;
+        match read {
+            Ok(None) => Ok(Event::Verified),
+            // Written once more, and given up if that does not help: a slot that cannot be read must not be the end.
+            Err(error) => {
+                self.screen.say(&error.chain());
+                Ok(Event::Refused(ErrorCode::Storage))
+            }
+            Ok(Some(partition)) => {
                 self.screen.say(&format!(
                     "partition {partition} of slot {slot} does not read back as it should"
                 ));

@@ -36,15 +36,26 @@ impl Agent {
                 )
                 .await;
                 match sent {
-                    // A server that refuses it once refuses it for ever.
+                    Ok(()) => {}
+                    // Too slow, too early or too often (RFC 9110, 8470, 6585): another time.
+                    Err(
+                        error @ Error::Http {
+                            source:
+                                HttpError::Status {
+                                    status: 408 | 425 | 429,
+                                    ..
+                                },
+                            ..
+                        },
+                    ) => return Err(error),
+                    // A server that refuses it otherwise refuses it for ever.
                     Err(Error::Http {
                         source:
                             HttpError::Status {
                                 status: 400..=499, ..
                             },
                         ..
-                    })
-                    | Ok(()) => {}
+                    }) => {}
                     Err(error) => return Err(error),
                 }
             }

@@ -224,6 +224,8 @@ impl Agent {
                 ApplyError::OtherSource { .. }
                 | ApplyError::Refused { .. }
                 | ApplyError::OtherCheckpoint { .. } => ErrorCode::PayloadRefused,
+                // The full payload reads nothing of the running slot.
+                ApplyError::Source { .. } if payload.kind == PayloadKind::Delta => ErrorCode::Storage,
                 _ => return Err(error),
             },
             Error::Missing { .. }

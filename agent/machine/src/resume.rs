@@ -43,10 +43,14 @@ impl Machine {
 
     pub(crate) fn resume_on_origin(&mut self, state: State, boot: Boot) -> State {
         match state {
-            State::Rebooting { update } if !boot.other_bootable || update.reboots >= REBOOTS => {
-                self.never_booted(update)
+            // Its tries are used up: it was started, and never came far enough to say so.
+            State::Rebooting { update } if !boot.other_bootable => self.given_up(update, Outcome::RolledBack),
+            State::Rebooting { update } if update.reboots >= REBOOTS => {
+                self.given_up(update, Outcome::Failed)
             }
-            State::OnTrial { update } | State::Confirming { update } => self.never_booted(update),
+            State::OnTrial { update } | State::Confirming { update } => {
+                self.given_up(update, Outcome::RolledBack)
+            }
             State::Reverting { update, error } | State::Reverted { update, error } => {
                 if let Some(error) = error {
                     self.fail(&update, error);
@@ -81,11 +85,10 @@ impl Machine {
         }
     }
 
-    /// The bootloader gave the new slot up.
-    fn never_booted(&mut self, update: Update) -> State {
+    /// The new slot did not confirm, and the old one runs.
+    fn given_up(&mut self, update: Update, outcome: Outcome) -> State {
         self.fail(&update, ErrorCode::NoBoot);
-        self.journal
-            .draft(Outcome::Failed, &update, Some(ErrorCode::NoBoot));
+        self.journal.draft(outcome, &update, Some(ErrorCode::NoBoot));
         self.journal.set_slot(update.target, None);
         State::Unstaging { update, next: None }
     }

@@ -414,7 +414,7 @@ fn a_bootloader_that_goes_back_by_itself_is_noticed() {
     world.dead.push(identity(2).build);
     drive(&mut world, 2);
     assert_eq!(world.running(), Slot::A);
-    assert_eq!(outcomes(&world), [Outcome::Trying, Outcome::Failed]);
+    assert_eq!(outcomes(&world), [Outcome::Trying, Outcome::RolledBack]);
     assert_eq!(
         world.machine.journal().failed.as_ref().unwrap().error,
         Some(ErrorCode::NoBoot)

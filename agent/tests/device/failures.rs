@@ -281,7 +281,7 @@ fn a_build_that_does_not_start_is_noticed() {
             .any(|draft| draft.outcome == outcome)
     };
     bench.agent().unwrap();
-    assert!(draft(Outcome::Failed));
+    assert!(draft(Outcome::RolledBack));
     assert!(matches!(bench.pass().unwrap(), Pass::Settled(_)));
     assert_eq!(bench.journal().failed.unwrap().error, Some(ErrorCode::NoBoot));
 }
@@ -302,21 +302,30 @@ fn two_agents_do_not_share_a_device() {
 /// Partitions that misbehave.
 struct Evil {
     folder: Folder,
-    /// Bytes that may still be written before the disk is full.
-    room: Arc<AtomicU64>,
-    /// Whether one bit turns after it was written.
-    rot: Arc<AtomicBool>,
+    faults: Arc<Faults>,
 }
 
-struct Full(Box<dyn Target>, Arc<AtomicU64>);
+/// How they do.
+struct Faults {
+    /// Bytes that may still be written before the disk is full.
+    room: AtomicU64,
+    /// Whether one bit turns after it was written.
+    rot: AtomicBool,
+    /// Whether what was written cannot be read back.
+    mute: AtomicBool,
+    /// How often a partition of slot B may still be opened to be read.
+    worn: AtomicU64,
+}
+
+struct Full(Box<dyn Target>, Arc<Faults>);
 
 impl Target for Full {
     fn write_all_at(&mut self, data: &[u8], offset: u64) -> io::Result<()> {
-        let left = self.1.load(Ordering::Relaxed);
+        let left = self.1.room.load(Ordering::Relaxed);
         let left = left
             .checked_sub(data.len() as u64)
             .ok_or(io::ErrorKind::StorageFull)?;
-        self.1.store(left, Ordering::Relaxed);
+        self.1.room.store(left, Ordering::Relaxed);
         self.0.write_all_at(data, offset)
     }
     fn sync(&mut self) -> io::Result<()> {
@@ -335,16 +344,26 @@ impl ReadAt for Full {
 
 impl Storage for Evil {
     fn read(&self, partition: &PartitionName, slot: Slot) -> io::Result<Box<dyn ReadAt>> {
+        if slot == Slot::B {
+            let left = self.faults.worn.load(Ordering::Relaxed);
+            let left = left
+                .checked_sub(1)
+                .ok_or_else(|| io::Error::other("the medium is worn"))?;
+            self.faults.worn.store(left, Ordering::Relaxed);
+        }
         self.folder.read(partition, slot)
     }
     fn write(&self, partition: &PartitionName, slot: Slot) -> io::Result<Box<dyn Target>> {
         Ok(Box::new(Full(
             self.folder.write(partition, slot)?,
-            Arc::clone(&self.room),
+            Arc::clone(&self.faults),
         )))
     }
     fn read_back(&self, partition: &PartitionName, slot: Slot) -> io::Result<Box<dyn ReadAt>> {
-        if self.rot.load(Ordering::Relaxed) && partition.as_str() == "system" {
+        if self.faults.mute.load(Ordering::Relaxed) {
+            return Err(io::Error::other("the medium does not answer"));
+        }
+        if self.faults.rot.load(Ordering::Relaxed) && partition.as_str() == "system" {
             let mut byte = [0];
             self.folder
                 .read(partition, slot)?
@@ -357,25 +376,25 @@ impl Storage for Evil {
     }
 }
 
-fn evil(bench: &mut Bench) -> (Arc<AtomicU64>, Arc<AtomicBool>) {
-    let (room, rot) = (
-        Arc::new(AtomicU64::new(u64::MAX)),
-        Arc::new(AtomicBool::new(false)),
-    );
+fn evil(bench: &mut Bench) -> Arc<Faults> {
+    let faults = Arc::new(Faults {
+        room: AtomicU64::new(u64::MAX),
+        rot: AtomicBool::new(false),
+        mute: AtomicBool::new(false),
+        worn: AtomicU64::new(u64::MAX),
+    });
     bench.storage = Some(Arc::new(Evil {
         folder: Folder::new(bench.folder.path().to_owned()),
-        room: Arc::clone(&room),
-        rot: Arc::clone(&rot),
+        faults: Arc::clone(&faults),
     }));
-    (room, rot)
+    faults
 }
 
 #[test]
 fn what_does_not_read_back_is_never_chosen() {
     let mut bench = Bench::new();
     bench.release(2);
-    let (_, rot) = evil(&mut bench);
-    rot.store(true, Ordering::Relaxed);
+    evil(&mut bench).rot.store(true, Ordering::Relaxed);
     let Pass::Failed(failed) = bench.pass().unwrap() else {
         panic!()
     };
@@ -385,11 +404,48 @@ fn what_does_not_read_back_is_never_chosen() {
 }
 
 #[test]
+fn a_slot_that_cannot_be_read_back_is_written_once_more_and_then_given_up() {
+    let mut bench = Bench::new();
+    bench.release(2);
+    let faults = evil(&mut bench);
+    faults.mute.store(true, Ordering::Relaxed);
+    let Pass::Failed(failed) = bench.pass().unwrap() else {
+        panic!()
+    };
+    assert_eq!(failed.error, Some(ErrorCode::Storage));
+    assert!(!bench.block().slot(Slot::B).bootable());
+    // The next build is looked at, and taken.
+    faults.mute.store(false, Ordering::Relaxed);
+    bench.release(3);
+    bench.update();
+    assert!(bench.holds(Slot::B, 3));
+}
+
+#[test]
+fn a_device_that_cannot_read_what_it_runs_takes_the_full_payload() {
+    let mut full = 0;
+    // From one that cannot even say what it runs to one that fails in the middle of the delta.
+    for opened in 0..6 {
+        let mut bench = Bench::new();
+        bench.release(2);
+        bench.update();
+        bench.release(3);
+        let faults = evil(&mut bench);
+        faults.worn.store(opened, Ordering::Relaxed);
+        bench.payloads();
+        assert_eq!(bench.pass().unwrap(), Pass::Rebooting, "after {opened} reads");
+        assert!(bench.holds(Slot::A, 3));
+        full += usize::from(bench.payloads().iter().any(|(file, _)| file == "V3.payload"));
+    }
+    assert!(full > 2, "{full}");
+}
+
+#[test]
 fn a_slot_that_cannot_be_written_is_named_and_nothing_is_lost() {
     let mut bench = Bench::new();
     bench.release(2);
-    let (room, _) = evil(&mut bench);
-    room.store(100_000, Ordering::Relaxed);
+    let faults = evil(&mut bench);
+    faults.room.store(100_000, Ordering::Relaxed);
     let error = bench.pass().unwrap_err().chain();
     assert!(
         error.contains("partition system of the other slot")
@@ -398,7 +454,7 @@ fn a_slot_that_cannot_be_written_is_named_and_nothing_is_lost() {
     );
     assert!(!bench.block().slot(Slot::B).bootable());
     assert!(bench.journal().failed.is_none());
-    room.store(u64::MAX, Ordering::Relaxed);
+    faults.room.store(u64::MAX, Ordering::Relaxed);
     bench.update();
     assert!(bench.holds(Slot::B, 2));
 }
