@@ -15,6 +15,7 @@ mod error;
 mod looking;
 mod net;
 mod outbox;
+pub mod output;
 pub mod reports;
 pub mod repository;
 pub mod screen;

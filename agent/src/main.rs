@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use millet_agent::Device;
 use millet_agent::config::Config;
 use millet_agent::edge::System;
+use millet_agent::output::say;
 
 use commands::{Exit, check, feedback, install, privacy, rollback, run, status, vote, why};
 
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     match go(cli) {
         Ok(exit) => ExitCode::from(exit.code()),
         Err(error) => {
-            eprintln!("millet-agent: {error:#}");
+            say(&format!("millet-agent: {error:#}"));
             ExitCode::from(Exit::Failed.code())
         }
     }

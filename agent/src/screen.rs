@@ -4,6 +4,7 @@ use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output::{say, visible};
 use crate::state::Phase;
 
 /// Hears what goes on. Calls come from several threads.
@@ -33,14 +34,14 @@ pub struct Lines;
 impl Screen for Lines {
     fn begin(&self, phase: Phase, subject: &str) {
         if phase != Phase::Idle {
-            eprintln!("{}: {subject}", phase.name());
+            say(&format!("{}: {subject}", phase.name()));
         }
     }
 
     fn advance(&self, _done: u64, _total: u64) {}
 
     fn say(&self, line: &str) {
-        eprintln!("{line}");
+        say(line);
     }
 }
 
@@ -65,7 +66,7 @@ impl Screen for Bars {
             bar.set_style(style);
         }
         bar.set_prefix(phase.name());
-        bar.set_message(subject.to_owned());
+        bar.set_message(visible(subject));
         *current = Some(bar);
     }
 
@@ -80,8 +81,8 @@ impl Screen for Bars {
 
     fn say(&self, line: &str) {
         match self.bar.lock().ok().as_deref() {
-            Some(Some(bar)) => bar.suspend(|| eprintln!("{line}")),
-            _ => eprintln!("{line}"),
+            Some(Some(bar)) => bar.suspend(|| say(line)),
+            _ => say(line),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! - [`debian`] makes a real pair from Debian packages.
 //! - [`wheels`] makes a real pair of app partitions.
 //! - [`fleet`] runs the shipped programs as processes, for the demo and the whole-way tests.
+//! - [`output`] is how all of them speak.
 //! - [`device`] is a folder with slots; [`bootloader`] boots it; [`selftest`] is its health check.
 
 pub mod bootloader;
@@ -12,6 +13,7 @@ pub mod device;
 pub mod digest;
 pub mod fleet;
 mod image_folder;
+pub mod output;
 pub mod selftest;
 pub mod synthetic;
 pub mod wheels;

@@ -5,6 +5,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use millet_test_images::output::say;
 
 /// Makes test images and plays the device that they are for.
 #[derive(Debug, Parser)]
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("millet-test-images: {error:#}");
+            say(format_args!("millet-test-images: {error:#}"));
             ExitCode::FAILURE
         }
     }

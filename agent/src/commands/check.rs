@@ -2,13 +2,14 @@ use anyhow::Context;
 use clap::Args;
 use jiff::Timestamp;
 use millet_agent::Device;
+use millet_agent::output::{print, print_json};
 use millet_agent::repository::{Keep, Look};
 use millet_machine::policy::{Decision, No, Reason, decide};
 use millet_machine::{Payload, Source, State};
 use millet_protocol::{Build, PayloadKind};
 use serde::Serialize;
 
-use super::{Exit, print_json, sentence};
+use super::{Exit, sentence};
 
 /// Ask the repository whether a build waits for this device. Changes nothing.
 #[derive(Debug, Args)]
@@ -52,7 +53,7 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
     if arguments.json {
         print_json(&answer)?;
     } else {
-        print(&answer);
+        show(&answer)?;
     }
     if matches!(
         knowledge.journal.state,
@@ -99,12 +100,15 @@ fn answer(device: &Device, look: &Look, running: Option<&Build>, decision: &Deci
     }
 }
 
-fn print(answer: &Answer) {
-    println!("{}", answer.reason);
+fn show(answer: &Answer) -> anyhow::Result<()> {
+    print(&answer.reason)?;
     if let (Some(kind), Some(bytes)) = (answer.payload, answer.bytes) {
-        println!("it comes as a {kind} payload of {bytes} bytes; next: millet-agent install");
+        print(&format!(
+            "it comes as a {kind} payload of {bytes} bytes; next: millet-agent install"
+        ))?;
     }
     if !answer.clock_trusted {
-        println!("this device's clock is behind what is certainly past, so it was not believed");
+        print("this device's clock is behind what is certainly past, so it was not believed")?;
     }
+    Ok(())
 }

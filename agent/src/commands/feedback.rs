@@ -1,4 +1,5 @@
 use clap::Args;
+use millet_agent::output::print;
 use millet_agent::{Device, Error};
 use millet_protocol::{Build, EntryId, Feedback, MessageKind};
 
@@ -40,16 +41,14 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
         text: arguments.text.clone(),
         entry: arguments.entry.clone(),
     };
-    if send(
+    send(
         device,
         MessageKind::Feedback,
         &message,
         "/api/v1/feedback",
         arguments.yes,
     )
-    .await?
-    {
-        println!("sent; see it at {}", device.config.server());
-    }
+    .await?;
+    print(&format!("sent; see it at {}", device.config.server()))?;
     Ok(Exit::Done)
 }

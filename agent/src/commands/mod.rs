@@ -14,11 +14,11 @@ pub mod why;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use millet_agent::output::print;
 use millet_agent::screen::{Bars, Lines, Screen};
 use millet_agent::{Device, Pass};
 use millet_machine::policy::{No, Reason};
 use millet_machine::wave::moment;
-use serde::Serialize;
 
 /// How a command ends, for scripts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,27 +55,21 @@ fn screen() -> Arc<dyn Screen> {
 
 /// Says how a pass ended.
 fn report(device: &Device, pass: &Pass) -> Exit {
-    match pass {
-        Pass::Settled(no) => {
-            println!("{}", sentence(device, no));
-            Exit::Done
-        }
-        Pass::Waiting(no) => {
-            println!("{}", sentence(device, no));
-            Exit::Available
-        }
-        Pass::Failed(failed) => {
-            println!(
+    let (words, exit) = match pass {
+        Pass::Settled(no) => (sentence(device, no), Exit::Done),
+        Pass::Waiting(no) => (sentence(device, no), Exit::Available),
+        Pass::Failed(failed) => (
+            format!(
                 "{} failed on this device; it waits for another build",
                 failed.build
-            );
-            Exit::Failed
-        }
-        Pass::Rebooting => {
-            println!("the device reboots");
-            Exit::Reboot
-        }
-    }
+            ),
+            Exit::Failed,
+        ),
+        Pass::Rebooting => ("the device reboots".to_owned(), Exit::Reboot),
+    };
+    // What was done is done, also when a full disk takes no more words: the exit code says it too.
+    let _ = print(&words);
+    exit
 }
 
 /// A no in words, with the turn where it is only a matter of time.
@@ -92,9 +86,4 @@ fn sentence(device: &Device, no: &No) -> String {
         (reason, Some(until)) => format!("{reason}; again on {}", moment(until, &zone)),
         (reason, None) => reason.to_string(),
     }
-}
-
-fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
 }

@@ -1,12 +1,13 @@
 use clap::{Args, Subcommand};
 use millet_agent::Device;
+use millet_agent::output::{print, print_json};
 use millet_agent::reports::{Field, LEDGER, Privacy, Sent};
 use millet_machine::Draft;
 use millet_machine::wave::moment;
 use millet_protocol::{Outcome, PayloadKind};
 use serde::Serialize;
 
-use super::{Exit, print_json};
+use super::Exit;
 
 /// See and choose what this device tells.
 #[derive(Debug, Args)]
@@ -28,10 +29,9 @@ enum Action {
         #[arg(required = true)]
         fields: Vec<Field>,
     },
-    /// Turn fields off.
+    /// Turn fields off; all of them when none is named.
     Off {
         /// The fields.
-        #[arg(required = true)]
         fields: Vec<Field>,
     },
     /// What was sent, oldest first.
@@ -51,6 +51,9 @@ pub fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit> {
     match &arguments.action {
         None | Some(Action::Show) => show(device, arguments.json)?,
         Some(Action::On { fields }) => turn(device, fields, true, arguments.json)?,
+        Some(Action::Off { fields }) if fields.is_empty() => {
+            turn(device, &Field::ALL, false, arguments.json)?;
+        }
         Some(Action::Off { fields }) => turn(device, fields, false, arguments.json)?,
         Some(Action::Ledger) => ledger(device, arguments.json)?,
     }
@@ -97,15 +100,15 @@ fn show(device: &Device, json: bool) -> anyhow::Result<()> {
     }
     for field in Field::ALL {
         let state = if privacy.is_on(field) { "on" } else { "off" };
-        println!("{state:>3} {field:<8} {}", field.meaning());
+        print(&format!("{state:>3} {field:<8} {}", field.meaning()))?;
     }
     match (would_send.is_empty(), example) {
-        (true, _) => println!("nothing is sent"),
-        (false, true) => println!("a report would be, for example, exactly:"),
-        (false, false) => println!("these reports wait, exactly:"),
+        (true, _) => print("nothing is sent")?,
+        (false, true) => print("a report would be, for example, exactly:")?,
+        (false, false) => print("these reports wait, exactly:")?,
     }
     for body in would_send {
-        println!("{body}");
+        print(&body)?;
     }
     Ok(())
 }
@@ -122,10 +125,15 @@ fn ledger(device: &Device, json: bool) -> anyhow::Result<()> {
     }
     let zone = device.edge.zone();
     for sent in &sent {
-        println!("{} to {}\n{}", moment(sent.at, &zone), sent.to, sent.body);
+        print(&format!(
+            "{} to {}\n{}",
+            moment(sent.at, &zone),
+            sent.to,
+            sent.body
+        ))?;
     }
     if sent.is_empty() {
-        println!("nothing was ever sent");
+        print("nothing was ever sent")?;
     }
     Ok(())
 }

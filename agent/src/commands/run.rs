@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use millet_agent::output::say;
 use millet_agent::{Agent, Device, Pass};
 
 use super::{Exit, report, screen};
@@ -39,7 +40,7 @@ pub async fn run(device: Device, arguments: &Arguments) -> anyhow::Result<Exit> 
             }
             // The state is what it was: the next pass goes on from there.
             Err(error) => {
-                eprintln!("millet-agent: {}", error.chain());
+                say(&format!("millet-agent: {}", error.chain()));
                 None
             }
         };

@@ -1,9 +1,8 @@
 //! Shows the exact bytes, asks, signs and sends.
 
-use std::io::{BufRead, Write};
-
-use anyhow::{Context, bail};
+use anyhow::bail;
 use ed25519_dalek::{Signer, SigningKey};
+use millet_agent::output::{confirm, say, visible_json};
 use millet_agent::{Device, reports};
 use millet_protocol::{MessageKind, SignedMessage};
 use serde::Serialize;
@@ -15,8 +14,9 @@ pub async fn send(
     message: &impl Serialize,
     path: &str,
     yes: bool,
-) -> anyhow::Result<bool> {
-    let body = serde_json::to_string(message)?;
+) -> anyhow::Result<()> {
+    // Spelt out before it is signed, so that the very bytes can be shown.
+    let body = visible_json(&serde_json::to_string(message)?);
     if body.len() > SignedMessage::LONGEST_BODY {
         bail!(
             "the message is {} bytes long; servers take {}",
@@ -33,22 +33,10 @@ pub async fn send(
     };
     let text = serde_json::to_string(&signed)?;
     let url = format!("{}{path}", device.config.server());
-    eprintln!("to {url}, exactly these {} bytes:\n{text}", text.len());
-    if !yes && !agreed()? {
-        eprintln!("nothing was sent");
-        return Ok(false);
+    say(&format!("to {url}, exactly these {} bytes:\n{text}", text.len()));
+    if !yes {
+        confirm("Send it?")?;
     }
     reports::send(&device.state, &device.client, &url, &text, device.edge.now()).await?;
-    Ok(true)
-}
-
-fn agreed() -> anyhow::Result<bool> {
-    eprint!("send it? [y/N] ");
-    std::io::stderr().flush().context("cannot ask")?;
-    let mut answer = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut answer)
-        .context("cannot read the answer")?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(())
 }

@@ -1,12 +1,13 @@
 use clap::Args;
 use jiff::Timestamp;
 use millet_agent::Device;
+use millet_agent::output::{print, print_json};
 use millet_machine::wave::moment;
 use millet_machine::{FailedBuild, Progress, State};
 use millet_protocol::{Build, Channel, Model, PayloadKind, Sequence, Slot};
 use serde::Serialize;
 
-use super::{Exit, print_json};
+use super::Exit;
 
 /// What this device runs and does.
 #[derive(Debug, Args)]
@@ -81,7 +82,7 @@ pub fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit> {
     if arguments.json {
         print_json(&answer)?;
     } else {
-        print(device, &answer);
+        show(device, &answer)?;
     }
     Ok(match &journal.state {
         State::Staged { .. } | State::Rebooting { .. } | State::Reverted { .. } => Exit::Reboot,
@@ -89,48 +90,48 @@ pub fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit> {
     })
 }
 
-fn print(device: &Device, answer: &Answer) {
+fn show(device: &Device, answer: &Answer) -> anyhow::Result<()> {
     let zone = device.edge.zone();
     let name = |build: &Option<Build>| {
         build
             .as_ref()
             .map_or_else(|| "an unknown build".to_owned(), ToString::to_string)
     };
-    println!(
+    print(&format!(
         "{} on {}: {} in slot {}",
         answer.model,
         answer.channel,
         name(&answer.running),
         answer.slot
-    );
+    ))?;
     match (answer.good, answer.confirmed_at) {
-        (true, Some(at)) => println!("confirmed on {}", moment(at, &zone)),
-        (true, None) => println!("marked good"),
-        (false, _) => println!("not confirmed yet"),
+        (true, Some(at)) => print(&format!("confirmed on {}", moment(at, &zone)))?,
+        (true, None) => print("marked good")?,
+        (false, _) => print("not confirmed yet")?,
     }
     let bootable = if answer.other_bootable {
         "bootable"
     } else {
         "not bootable"
     };
-    println!(
+    print(&format!(
         "slot {}: {}, {bootable}",
         answer.slot.other(),
         name(&answer.other_slot)
-    );
+    ))?;
     if let Some(update) = &answer.update {
-        println!(
+        print(&format!(
             "{}: {} in slot {}",
             answer.phase.as_deref().unwrap_or("under way"),
             update.build,
             update.target
-        );
+        ))?;
     }
     if let Some(failed) = &answer.failed {
-        println!("{} is not taken again on this device", failed.build);
+        print(&format!("{} is not taken again on this device", failed.build))?;
     }
     match answer.last_look {
-        Some(at) => println!("the repository last answered on {}", moment(at, &zone)),
-        None => println!("the repository has not answered yet; next: millet-agent check"),
+        Some(at) => print(&format!("the repository last answered on {}", moment(at, &zone))),
+        None => print("the repository has not answered yet; next: millet-agent check"),
     }
 }

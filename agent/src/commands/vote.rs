@@ -1,5 +1,6 @@
 use anyhow::Context;
 use clap::Args;
+use millet_agent::output::print;
 use millet_agent::repository::Keep;
 use millet_agent::{Device, Error};
 use millet_machine::Identity;
@@ -50,9 +51,8 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
         confirmed_at,
         cast_at: device.edge.now(),
     };
-    if send(device, MessageKind::Vote, &vote, "/api/v1/votes", arguments.yes).await? {
-        println!("voted for {} of {}", vote.entry, vote.build);
-    }
+    send(device, MessageKind::Vote, &vote, "/api/v1/votes", arguments.yes).await?;
+    print(&format!("voted for {} of {}", vote.entry, vote.build))?;
     Ok(Exit::Done)
 }
 

@@ -1,12 +1,13 @@
 use clap::Args;
 use jiff::Timestamp;
 use millet_agent::Device;
+use millet_agent::output::{print, print_json};
 use millet_agent::repository::Keep;
 use millet_machine::policy::{Decision, No, Reason, decide};
 use millet_protocol::Build;
 use serde::Serialize;
 
-use super::{Exit, print_json, sentence};
+use super::{Exit, sentence};
 
 /// Why this device does or does not get a build, and when.
 #[derive(Debug, Args)]
@@ -72,7 +73,7 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
     if arguments.json {
         print_json(&answer)?;
     } else {
-        println!("{}", answer.because);
+        print(&answer.because)?;
     }
     Ok(Exit::Done)
 }

@@ -107,7 +107,12 @@ impl Bench {
     }
 
     pub fn config(&self) -> Config {
-        let text = format!(
+        Config::parse(&self.config_text(), &self.path("agent.toml")).unwrap()
+    }
+
+    /// The configuration as its owner writes it.
+    pub fn config_text(&self) -> String {
+        format!(
             r#"
 model = "rubik"
 channel = "beta"
@@ -129,8 +134,7 @@ timeout_seconds = 10
             self.reboot,
             self.path("rebooted").display(),
             self.folder.path().display()
-        );
-        Config::parse(&text, &self.path("agent.toml")).unwrap()
+        )
     }
 
     pub fn device(&self) -> Device {

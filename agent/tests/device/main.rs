@@ -4,6 +4,7 @@
 
 mod advisories;
 mod bench;
+mod commands;
 mod edge;
 mod failures;
 mod identity;

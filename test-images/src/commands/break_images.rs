@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use millet_test_images::output::say;
 use millet_test_images::selftest;
 
 /// Copy images into a build that boots and then fails its health check.
@@ -18,9 +19,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Arguments { images, out } = arguments;
     selftest::break_images(images, out)
         .with_context(|| format!("break the images in {}", images.display()))?;
-    eprintln!(
+    say(format_args!(
         "next: millet payload build --images {} --out broken.payload",
         out.display()
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }

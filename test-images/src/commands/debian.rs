@@ -3,6 +3,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use millet_test_images::debian::{self, Age, Lock, Options, PACKAGES, PackageList, VERSIONS};
+use millet_test_images::output::{print, say};
 
 /// Make the real pair from Debian's arm64 packages: OUT/older and OUT/newer.
 ///
@@ -40,13 +41,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         out: &arguments.out,
         cache: &arguments.cache,
     };
-    let pair = debian::make(&options, &mut |line| eprintln!("{line}"))?;
+    let pair = debian::make(&options, &mut |line| say(line))?;
     if let (Some(path), true) = (&arguments.lock, arguments.update_lock) {
         std::fs::write(path, pair.lock.to_text()).with_context(|| format!("write {}", path.display()))?;
     }
 
     let (changed, unchanged) = pair.lock.changed_and_unchanged();
-    println!("{changed} packages changed, {unchanged} are the same");
+    print(format_args!(
+        "{changed} packages changed, {unchanged} are the same"
+    ))?;
     for age in Age::BOTH {
         for image in ["boot.img", "system.img", "vendor.img"] {
             let path = arguments.out.join(age.name()).join(image);
@@ -54,12 +57,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 .metadata()
                 .with_context(|| format!("read {}", path.display()))?
                 .len();
-            println!("{}\t{size}", path.display());
+            print(format_args!("{}\t{size}", path.display()))?;
         }
     }
-    eprintln!(
+    say(format_args!(
         "next: millet payload delta --from {0}/older --to {0}/newer --out pair.payload",
         arguments.out.display()
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }

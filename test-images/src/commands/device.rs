@@ -5,6 +5,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use millet_protocol::Slot;
 use millet_test_images::device;
+use millet_test_images::output::say;
 
 /// Make a device, or flash one of its slots.
 #[derive(Debug, clap::Subcommand)]
@@ -49,7 +50,9 @@ pub fn run(command: &Command) -> anyhow::Result<ExitCode> {
             let failed = || format!("create the device {}", device.display());
             device::create(device, images, *headroom).with_context(failed)?;
             let (device, images) = (device.display(), images.display());
-            eprintln!("next: millet-test-images device flash {device} --slot a --images {images}");
+            say(format_args!(
+                "next: millet-test-images device flash {device} --slot a --images {images}"
+            ));
         }
         Command::Flash { device, slot, images } => {
             let slot = match slot {
@@ -58,7 +61,7 @@ pub fn run(command: &Command) -> anyhow::Result<ExitCode> {
             };
             device::flash(device, slot, images)
                 .with_context(|| format!("flash slot {slot} of {}", device.display()))?;
-            eprintln!("next: millet-test-images boot {}", device.display());
+            say(format_args!("next: millet-test-images boot {}", device.display()));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use millet_test_images::output::{print, say};
 use millet_test_images::synthetic::{self, Build, WRITER};
 
 /// Make a week's images from a seed: the same bytes on every machine, without network or root.
@@ -35,12 +36,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let images = synthetic::write(build, out).with_context(|| format!("make week {week} of seed {seed}"))?;
     for (path, size) in images {
-        println!("{}\t{size}", path.display());
+        print(format_args!("{}\t{size}", path.display()))?;
     }
-    eprintln!("system and vendor: {WRITER}");
-    eprintln!(
+    say(format_args!("system and vendor: {WRITER}"));
+    say(format_args!(
         "next: millet payload build --images {0} --out {0}.payload",
         out.display()
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use millet_test_images::debian::Age;
+use millet_test_images::output::{print, say};
 use millet_test_images::wheels;
 
 /// Make a real pair of app partitions from PyPI's aarch64 wheels: OUT/older/app.img and OUT/newer/app.img.
@@ -18,13 +19,16 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    wheels::make(&arguments.out, &arguments.cache, &mut |line| eprintln!("{line}"))?;
+    wheels::make(&arguments.out, &arguments.cache, &mut |line| say(line))?;
     for age in Age::BOTH {
-        println!("{}", arguments.out.join(age.name()).join("app.img").display());
+        print(format_args!(
+            "{}",
+            arguments.out.join(age.name()).join("app.img").display()
+        ))?;
     }
-    eprintln!(
+    say(format_args!(
         "next: millet payload delta --from {0}/older --to {0}/newer --out apps.payload",
         arguments.out.display()
-    );
+    ));
     Ok(ExitCode::SUCCESS)
 }

@@ -14,6 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::Parser;
 use millet_test_images::fleet::{Programs, drop_separator, run};
+use millet_test_images::output::{print, say};
 
 use crate::methods::Method;
 use crate::pairs::{NAMES, Pair};
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
     match measure(&Arguments::parse_from(drop_separator(std::env::args_os()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cargo bench-deltas: {error:#}");
+            say(format_args!("cargo bench-deltas: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -86,14 +87,14 @@ fn measure(arguments: &Arguments) -> Result<()> {
         let limits = machine::limits(pair, scratch.path())?;
         let mut rows = Vec::new();
         for method in &methods {
-            eprintln!("{} by {} …", pair.name, method.name());
+            say(format_args!("{} by {} …", pair.name, method.name()));
             let measured = method.measure(pair, &programs, &arguments.python, scratch.path(), patience)?;
-            eprintln!(
+            say(format_args!(
                 "  {}",
                 measured
                     .as_ref()
                     .map_or_else(|| report::given_up(patience), report::line)
-            );
+            ));
             rows.push((*method, measured));
         }
         results.push(report::Result {
@@ -116,7 +117,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         }
     }
     if arguments.out.is_none() {
-        println!("{}", report::markdown(&results, &machine, &when, patience));
+        print(report::markdown(&results, &machine, &when, patience))?;
     }
     Ok(())
 }
@@ -125,7 +126,7 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let path = folder.join(name);
     fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-    eprintln!("{}", path.display());
+    say(path.display());
     Ok(())
 }
 

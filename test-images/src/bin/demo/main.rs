@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 use millet_test_images::fleet::drop_separator;
+use millet_test_images::output::{print, say};
 
 /// Sends three weekly builds through real keys, a real server and a real device folder, and shows what happened.
 #[derive(Debug, Parser)]
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     match run(&Arguments::parse_from(drop_separator(std::env::args_os()))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("cargo demo: {error:#}");
+            say(format_args!("cargo demo: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -63,14 +64,16 @@ fn run(arguments: &Arguments) -> Result<()> {
         .with_context(|| format!("cannot make {}", arguments.dir.display()))?;
     let dir = arguments.dir.canonicalize()?;
     let (server, outcome) = story::tell(arguments, &dir)?;
-    report::print(&outcome);
-    println!("\nThe page: {}/", server.url());
+    report::print(&outcome)?;
+    print(format_args!("\nThe page: {}/", server.url()))?;
     if arguments.keep {
-        println!("It stays up until Ctrl-C. Everything lies in {}.", dir.display());
+        print(format_args!(
+            "It stays up until Ctrl-C. Everything lies in {}.",
+            dir.display()
+        ))?;
         loop {
             std::thread::park();
         }
     }
-    println!("The server is down again; `cargo demo --keep` leaves it up.");
-    Ok(())
+    print("The server is down again; `cargo demo --keep` leaves it up.")
 }

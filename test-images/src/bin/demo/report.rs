@@ -2,11 +2,12 @@ use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 use indicatif::HumanBytes;
 use millet_test_images::fleet::measure::Cost;
+use millet_test_images::output;
 
 use crate::story::Outcome;
 
 /// Prints what the story measured and what it checked.
-pub fn print(outcome: &Outcome) {
+pub fn print(outcome: &Outcome) -> anyhow::Result<()> {
     let mut table = Table::new();
     table
         .load_style(UTF8_HORIZONTAL_ONLY)
@@ -56,8 +57,9 @@ pub fn print(outcome: &Outcome) {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    println!("\n{table}\n");
+    output::print(format_args!("\n{table}\n"))?;
     for sentence in &outcome.checked {
-        println!("✓ {sentence}");
+        output::print(format_args!("✓ {sentence}"))?;
     }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use millet_protocol::Slot;
 use millet_protocol::api::Builds;
 use millet_test_images::fleet::measure::{self, Cost};
 use millet_test_images::fleet::{Programs, Publish, ServerProcess, TestDevice, Workshop, run};
+use millet_test_images::output;
 
 use crate::images::{self, Images};
 use crate::{Arguments, Kind};
@@ -261,5 +262,5 @@ fn folder_bytes(folder: &Path) -> Result<u64> {
 }
 
 fn say(what: &str) {
-    eprintln!("\n\x1b[1m▸ {what}\x1b[0m");
+    output::say(format_args!("\n\x1b[1m▸ {what}\x1b[0m"));
 }

@@ -1,0 +1,157 @@
+//! What a person at the device sees: the program itself, on the bench's device.
+
+use std::fs;
+use std::io;
+use std::process::{Command, Stdio};
+
+use jiff::Timestamp;
+use millet_agent::reports::Privacy;
+use millet_protocol::RolloutState;
+
+use crate::bench::{BLOCKS, Bench};
+use crate::repository::Repository;
+
+/// A bench of today: the program asks the real clock.
+#[expect(clippy::disallowed_methods, reason = "the program's clock is the real one")]
+fn bench() -> Bench {
+    Bench::of(Repository::new(Timestamp::now()), BLOCKS)
+}
+
+/// How a command ended and what it said.
+struct Said {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// A command with the bench's configuration, in which every `(old, new)` is replaced; started from `/`.
+fn command(bench: &Bench, changes: &[(&str, &str)], arguments: &[&str]) -> Command {
+    let mut text = bench.config_text();
+    for (old, new) in changes {
+        assert!(text.contains(old), "{old} in {text}");
+        text = text.replace(old, new);
+    }
+    let config = bench.path("agent.toml");
+    fs::write(&config, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millet-agent"));
+    command
+        .arg("--config")
+        .arg(config)
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::null());
+    command
+}
+
+fn changed(bench: &Bench, changes: &[(&str, &str)], arguments: &[&str]) -> Said {
+    let output = command(bench, changes, arguments).output().unwrap();
+    Said {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn said(bench: &Bench, arguments: &[&str]) -> Said {
+    changed(bench, &[], arguments)
+}
+
+#[test]
+fn privacy_off_without_fields_turns_everything_off() {
+    let bench = bench();
+    let choice = || Privacy::read(&bench.device().state).unwrap();
+    assert_eq!(said(&bench, &["privacy", "on", "reports", "from"]).code, Some(0));
+    assert_eq!(said(&bench, &["privacy", "off", "from"]).code, Some(0));
+    assert!(choice().reports && !choice().from);
+    let off = said(&bench, &["privacy", "off"]);
+    assert_eq!(off.code, Some(0), "{}", off.err);
+    assert_eq!(choice(), Privacy::default());
+    assert_eq!(
+        said(&bench, &["privacy", "on"]).code,
+        Some(2),
+        "what, it must say"
+    );
+}
+
+#[test]
+fn a_reader_that_has_gone_away_has_heard_enough() {
+    let mut bench = bench();
+    bench.release(2);
+    let deaf = |arguments: &[&str]| {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let mut command = command(&bench, &[], arguments);
+        command.stdout(writer.try_clone().unwrap()).stderr(writer);
+        command.status().unwrap().code()
+    };
+    for (arguments, code) in [
+        (&["status"] as &[&str], 0),
+        (&["status", "--json"], 0),
+        (&["why"], 0),
+        (&["check"], 10),
+        (&["check", "--json"], 10),
+        (&["privacy"], 0),
+        (&["privacy", "ledger"], 0),
+        (&["vote", "lava", "--yes"], 1),
+        (&["feedback", "Good.", "--build", "V1", "--yes"], 0),
+        (&["install", "--now"], 11),
+        (&["--help"], 0),
+    ] {
+        assert_eq!(deaf(arguments), Some(code), "{arguments:?}");
+    }
+}
+
+#[test]
+fn words_from_outside_do_not_move_the_cursor() {
+    let mut bench = bench();
+    bench.release(2);
+    bench.repository.offer(&bench.server, 2, |rollout| {
+        rollout.state = RolloutState::Paused;
+        rollout.reason = Some("\u{1b}[99A\u{9b}2J\u{202e}V9 is here".to_owned());
+    });
+    bench.repository.publish(&bench.server);
+    for arguments in [
+        &["check"] as &[&str],
+        &["check", "--json"],
+        &["why"],
+        &["run", "--once"],
+    ] {
+        let said = said(&bench, arguments);
+        assert!(said.out.contains("V9 is here"), "{arguments:?}: {}", said.out);
+        for sign in ['\u{1b}', '\u{9b}', '\u{202e}'] {
+            assert!(
+                !said.out.contains(sign) && !said.err.contains(sign),
+                "{arguments:?} lets {sign:?} through"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_is_shown_before_it_is_sent_is_what_is_sent() {
+    let bench = bench();
+    let words = "up\u{202e}side \u{9b}2J";
+    let said = said(&bench, &["feedback", words, "--build", "V1", "--yes"]);
+    assert_eq!(said.code, Some(0), "{}", said.err);
+    assert!(
+        !said.err.contains('\u{202e}') && !said.err.contains('\u{9b}'),
+        "{}",
+        said.err
+    );
+    let posts = bench.server.asked();
+    let sent = posts.iter().find(|asked| asked.method == "POST").unwrap();
+    assert!(said.err.lines().any(|line| line == sent.body), "{}", said.err);
+    let signed: serde_json::Value = serde_json::from_str(&sent.body).unwrap();
+    let body: serde_json::Value = serde_json::from_str(signed["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["text"], words);
+}
+
+#[test]
+fn nobody_at_the_terminal_agrees_to_nothing() {
+    let bench = bench();
+    let said = said(&bench, &["feedback", "Good.", "--build", "V1"]);
+    assert_eq!(said.code, Some(1), "{}", said.err);
+    assert!(said.err.contains("Nobody is there to ask"), "{}", said.err);
+    assert!(said.err.contains("--yes"), "{}", said.err);
+    assert!(bench.server.asked().iter().all(|asked| asked.method != "POST"));
+}
