@@ -160,12 +160,7 @@ pub async fn start(
             allowed: allowed.join(", "),
         });
     }
-    let rows: Vec<_> = store
-        .rollouts(model)
-        .await?
-        .into_iter()
-        .filter(|row| row.channel == *channel)
-        .collect();
+    let rows = of_channel(store, model, channel).await?;
     let same = rows.iter().find(|row| row.build == manifest.build);
     let asked = same.is_none_or(|row| row.opened.is_none() && row.stage != RolloutStage::Approved);
     if let Some(row) =
@@ -236,7 +231,7 @@ pub async fn start(
     status::of(store, model, channel, writer.now()).await
 }
 
-/// Pauses, resumes or halts the rollout that was asked for last.
+/// Pauses, resumes or halts a rollout: the one that is named, or else the one that devices see, or else the one that waits.
 pub async fn change(
     writer: &MetadataWriter,
     store: &Store,
@@ -246,7 +241,7 @@ pub async fn change(
     request: &ChangeRollout,
 ) -> Result<RolloutStatus, DriveError> {
     let turn = writer.begin().await?;
-    let mut row = latest(store, model, channel).await?;
+    let mut row = meant(store, model, channel, request.build.as_ref()).await?;
     let now = turn.now;
     let changed = match (row.stage, wanted) {
         (RolloutStage::Open(is), wanted) if is == wanted => false,
@@ -276,16 +271,18 @@ pub async fn change(
             });
         }
     };
+    let build = row.build.clone();
     if changed {
         save(turn, row).await?;
     } else {
         drop(turn);
     }
     tick(writer, store).await?;
-    status::of(store, model, channel, writer.now()).await
+    let row = meant(store, model, channel, Some(&build)).await?;
+    status::of_row(store, row, writer.now()).await
 }
 
-/// Where the rollout stands that was asked for last.
+/// Where the rollout stands that was asked for last and not called off.
 pub async fn status(
     store: &Store,
     model: &Model,
@@ -389,13 +386,44 @@ async fn save(turn: Turn<'_>, row: RolloutRow) -> Result<(), DriveError> {
 }
 
 async fn latest(store: &Store, model: &Model, channel: &Channel) -> Result<RolloutRow, DriveError> {
-    let rows = store.rollouts(model).await?;
-    rows.into_iter()
-        .find(|row| row.channel == *channel)
-        .ok_or_else(|| DriveError::None {
-            model: model.clone(),
-            channel: channel.clone(),
-        })
+    let rows = of_channel(store, model, channel).await?;
+    let called_off = |row: &RolloutRow| row.opened.is_none() && row.stage != RolloutStage::Approved;
+    let row = rows.iter().find(|row| !called_off(row)).or(rows.first());
+    row.cloned().ok_or_else(|| none(model, channel))
+}
+
+/// The rollout that a person means who names a build or none.
+async fn meant(
+    store: &Store,
+    model: &Model,
+    channel: &Channel,
+    build: Option<&Build>,
+) -> Result<RolloutRow, DriveError> {
+    let rows = of_channel(store, model, channel).await?;
+    let halted = |row: &RolloutRow| row.stage == RolloutStage::Open(RolloutState::Halted);
+    let row = match build {
+        Some(build) => rows.iter().find(|row| row.build == *build),
+        None => visible(&rows)
+            .find(|row| !halted(row))
+            .or(rows.iter().find(|row| row.stage == RolloutStage::Approved))
+            .or(visible(&rows).next())
+            .or(rows.first()),
+    };
+    row.cloned().ok_or_else(|| none(model, channel))
+}
+
+/// The rollouts of a channel, the latest asked for first.
+async fn of_channel(store: &Store, model: &Model, channel: &Channel) -> Result<Vec<RolloutRow>, StoreError> {
+    let mut rows = store.rollouts(model).await?;
+    rows.retain(|row| row.channel == *channel);
+    Ok(rows)
+}
+
+fn none(model: &Model, channel: &Channel) -> DriveError {
+    DriveError::None {
+        model: model.clone(),
+        channel: channel.clone(),
+    }
 }
 
 async fn again(store: &Store, row: &RolloutRow) -> Result<Option<RolloutRow>, StoreError> {

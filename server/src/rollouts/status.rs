@@ -30,7 +30,11 @@ pub async fn of(
     channel: &Channel,
     now: Timestamp,
 ) -> Result<RolloutStatus, DriveError> {
-    let row = latest(store, model, channel).await?;
+    of_row(store, latest(store, model, channel).await?, now).await
+}
+
+/// The status of a rollout.
+pub async fn of_row(store: &Store, row: RolloutRow, now: Timestamp) -> Result<RolloutStatus, DriveError> {
     let facts = facts(store, &row, now).await?;
     Ok(RolloutStatus {
         model: row.model,

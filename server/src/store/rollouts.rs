@@ -52,10 +52,13 @@ impl Store {
         rows.iter().map(rollout_row).collect()
     }
 
-    /// The rollouts that something may have to be done about: those that wait and those that run.
+    /// The rollouts that something may have to be done about: those that wait, and those that run and that no later one
+    /// of their channel hides.
     pub async fn moving_rollouts(&self) -> Result<Vec<RolloutRow>, StoreError> {
         let query = sqlx::AssertSqlSafe(format!(
-            "{COLUMNS} WHERE stage IN ('approved', 'running') ORDER BY created_ms"
+            "{COLUMNS} WHERE stage = 'approved' OR (stage = 'running' AND NOT EXISTS (SELECT 1 FROM rollout AS later \
+             WHERE later.model = rollout.model AND later.channel = rollout.channel \
+             AND later.opened_ms > rollout.opened_ms)) ORDER BY created_ms"
         ));
         let rows = sqlx::query(query)
             .fetch_all(&self.pool)

@@ -20,7 +20,12 @@ fn start(world: &World, week: u8, over_seconds: u64) -> Answer {
 }
 
 fn change(world: &World, verb: &str) -> Answer {
+    change_of(world, verb, None)
+}
+
+fn change_of(world: &World, verb: &str, week: Option<u8>) -> Answer {
     let request = ChangeRollout {
+        build: week.map(name),
         reason: Some("we look into it".to_owned()),
     };
     world.post(&format!("{ROLLOUT}/{verb}"), &request)
@@ -231,8 +236,7 @@ fn what_is_asked_for_can_be_called_off_and_asked_for_again() {
     start(&world, 46, 0);
     engineer.release(&world, 47, &["beta"]);
     start(&world, 47, 0);
-    assert_eq!(change(&world, "pause").problem(), "rollout-state");
-    let halted: RolloutStatus = change(&world, "halt").json();
+    let halted: RolloutStatus = change_of(&world, "halt", Some(47)).json();
     assert_eq!(
         (halted.build, halted.stage),
         (name(47), RolloutStage::Open(RolloutState::Halted))
@@ -240,6 +244,7 @@ fn what_is_asked_for_can_be_called_off_and_asked_for_again() {
     // Devices still see the build before it, undisturbed.
     let shown = document(&world, &world.refresh(&engineer.shipped, Files::new()));
     assert_eq!((shown.build, shown.state), (name(46), RolloutState::Running));
+    assert_eq!(status(&world).build, name(46));
     assert_eq!(
         start(&world, 47, 0).json::<RolloutStatus>().stage,
         RolloutStage::Approved
@@ -250,6 +255,31 @@ fn what_is_asked_for_can_be_called_off_and_asked_for_again() {
         .targets
         .retain(|path, _| !path.contains("V6.11.46"));
     assert_eq!(engineer.publish_builds(&world).problem(), "on-offer");
+}
+
+#[test]
+fn what_devices_see_can_be_stopped_while_another_build_waits() {
+    let world = World::new();
+    let mut engineer = Engineer::begin(&world);
+    engineer.release(&world, 46, &["beta"]);
+    start(&world, 46, 0);
+    engineer.release(&world, 47, &["beta"]);
+    start(&world, 47, 0);
+    let seen = || {
+        let shown = document(&world, &world.refresh(&engineer.shipped, Files::new()));
+        (shown.build, shown.state)
+    };
+    let paused: RolloutStatus = change(&world, "pause").json();
+    assert_eq!(paused.build, name(46));
+    assert_eq!(seen(), (name(46), RolloutState::Paused));
+    let halted: RolloutStatus = change(&world, "halt").json();
+    assert_eq!(halted.build, name(46));
+    assert_eq!(seen(), (name(46), RolloutState::Halted));
+    // The one that waits is perhaps what mends it: it goes on waiting until it is called off as well.
+    assert_eq!(status(&world).stage, RolloutStage::Approved);
+    let halted: RolloutStatus = change(&world, "halt").json();
+    assert_eq!(halted.build, name(47));
+    assert_eq!(change_of(&world, "halt", Some(45)).problem(), "no-rollout");
 }
 
 #[test]

@@ -56,6 +56,9 @@ pub struct Start {
 pub struct Change {
     #[command(flatten)]
     place: Place,
+    /// The build whose rollout is meant; by default the one that devices see, or else the one that waits.
+    #[arg(long)]
+    build: Option<Build>,
     /// Why, in words that devices show to their owners.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -133,6 +136,7 @@ fn halt(args: &Halt, config: &Config, client: &Client) -> anyhow::Result<()> {
 
 fn change(args: &Change, verb: &str, config: &Config, client: &Client) -> anyhow::Result<()> {
     let message = ChangeRollout {
+        build: args.build.clone(),
         reason: args.reason.clone(),
     };
     let status: RolloutStatus = client.post(&format!("{}/{verb}", args.place.path()), &message)?;
