@@ -80,9 +80,32 @@ pub enum DeltaError {
 /// A worker that says nothing for so long has died.
 const LEASE_TIME: SignedDuration = SignedDuration::from_secs(60);
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// A job that failed so often will not succeed.
+/// A delta that could not be made so often cannot be made.
 const ATTEMPTS: u64 = 3;
+/// A full disk, a database that is away, a server that is restarted: such things pass. The waits between so many attempts
+/// come to an hour.
+const ATTEMPTS_IN_TROUBLE: u64 = 8;
+/// After the first attempt; twice as long after each further one.
 const RETRY_AFTER: SignedDuration = SignedDuration::from_secs(30);
+
+impl DeltaError {
+    /// How often a job may be tried that ended so.
+    fn attempts(&self) -> u64 {
+        match self {
+            Self::NoBuild(_) | Self::NoGain { .. } => 1,
+            Self::Make(_) | Self::Thread(_) | Self::Objects(ObjectError::Missing(_)) => ATTEMPTS,
+            Self::File { .. } | Self::Taken | Self::Write(_) | Self::Store(_) | Self::Objects(_) => {
+                ATTEMPTS_IN_TROUBLE
+            }
+        }
+    }
+}
+
+/// When a job is tried again that has been tried so often.
+fn next_attempt(now: Timestamp, attempts: u64) -> Timestamp {
+    let doublings = attempts.saturating_sub(1).min(ATTEMPTS_IN_TROUBLE);
+    (0..doublings).fold(later(now, RETRY_AFTER), |at, _| later(at, at.duration_since(now)))
+}
 
 impl Worker {
     /// Takes one job and does it. False when there was none.
@@ -96,7 +119,7 @@ impl Worker {
             return Ok(false);
         };
         // A worker that is killed by its job, again and again, must not take the server with it for ever.
-        if job.attempts > ATTEMPTS {
+        if job.attempts > ATTEMPTS_IN_TROUBLE {
             let error = job
                 .error
                 .clone()
@@ -114,8 +137,7 @@ impl Worker {
                 let reason = chain(&error);
                 tracing::warn!(model = %job.key.model, %from, %to, %reason, "the delta was not made");
                 let now = self.writer.now();
-                let final_try = matches!(error, DeltaError::NoGain { .. } | DeltaError::NoBuild(_));
-                let again = (job.attempts < ATTEMPTS && !final_try).then(|| later(now, RETRY_AFTER));
+                let again = (job.attempts < error.attempts()).then(|| next_attempt(now, job.attempts));
                 self.store.give_up_job(&job, &reason, again).await?;
             }
         }

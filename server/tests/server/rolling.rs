@@ -133,10 +133,10 @@ fn a_delta_that_cannot_be_made_does_not_stop_the_rollout() {
     let lost = sha256(&payload).to_string();
     std::fs::remove_file(world.data().join("objects/blobs").join(&lost[..2]).join(&lost)).unwrap();
     start(&world, 47, 0);
-    for _ in 0..3 {
+    for wait in [31, 61, 121] {
         assert!(world.work());
         assert!(!world.work());
-        world.pass(SignedDuration::from_secs(31));
+        world.pass(SignedDuration::from_secs(wait));
     }
     let jobs: Jobs = world.get("/api/v1/jobs").json();
     assert_eq!(jobs.jobs[0].state, JobState::Failed);
@@ -150,6 +150,26 @@ fn a_delta_that_cannot_be_made_does_not_stop_the_rollout() {
     );
     world.tick();
     assert_eq!(status(&world).stage, RolloutStage::Open(RolloutState::Running));
+}
+
+#[test]
+fn trouble_of_the_machine_does_not_cost_a_delta() {
+    let world = World::new();
+    let mut engineer = Engineer::begin(&world);
+    engineer.release(&world, 46, &["beta"]);
+    engineer.release(&world, 47, &["beta"]);
+    std::fs::remove_dir(world.data().join("work")).unwrap();
+    for wait in [31, 61, 121, 241, 481] {
+        assert!(world.work());
+        assert!(!world.work());
+        world.pass(SignedDuration::from_secs(wait));
+    }
+    let jobs: Jobs = world.get("/api/v1/jobs").json();
+    assert_eq!(jobs.jobs[0].state, JobState::Queued);
+    std::fs::create_dir(world.data().join("work")).unwrap();
+    assert!(world.work());
+    let jobs: Jobs = world.get("/api/v1/jobs").json();
+    assert_eq!(jobs.jobs[0].state, JobState::Done);
 }
 
 #[test]
@@ -356,6 +376,19 @@ fn eight_days_later_the_signatures_are_new() {
     world.start();
     let after = world.refresh(&engineer.shipped, before.files);
     assert_eq!(document(&world, &after).build, name(47));
+}
+
+#[test]
+fn what_was_dated_by_a_clock_that_ran_ahead_is_signed_anew() {
+    let world = World::new();
+    let mut engineer = Engineer::begin(&world);
+    engineer.release(&world, 47, &["beta"]);
+    let ahead = SignedDuration::from_hours(300 * 24);
+    world.pass(ahead);
+    assert!(world.renew().contains(&"timestamp".to_owned()));
+    world.pass(-ahead);
+    assert!(world.renew().contains(&"timestamp".to_owned()));
+    assert_eq!(world.renew(), [""; 0]);
 }
 
 #[test]
