@@ -103,7 +103,7 @@ impl Repository {
         let verified = refresh.finish().map_err(self.trust())?;
         let at = self.edge.now();
         if keep == Keep::Yes {
-            let signed_at = verified.set.timestamp().and_then(|timestamp| timestamp.signed_at);
+            let signed_at = self.certainly_past(&verified.set);
             let kept = self.state.kept()?;
             if kept.raised_to(signed_at) != kept {
                 self.state.save_kept(&kept.raised_to(signed_at))?;
@@ -191,6 +191,18 @@ impl Repository {
             .map(|(manifest, _)| manifest))
     }
 
+    /// When the timestamp was signed, but no later than what offline keys have signed ends: its key alone, or a server's
+    /// clock that ran ahead, shuts a device out until then at worst, and not for ever.
+    fn certainly_past(&self, set: &TrustedSet) -> Option<Timestamp> {
+        let signed_at = set.timestamp()?.signed_at?;
+        let ends = [
+            Some(set.root().expires),
+            set.targets().map(|targets| targets.expires),
+            (set.delegated(&targets::builds_role(&self.model))).map(|builds| builds.expires),
+        ];
+        Some(ends.into_iter().flatten().fold(signed_at, Timestamp::min))
+    }
+
     /// A refresh, and the time floor that it starts from.
     fn start(&self) -> Result<(Refresh, Timestamp), Error> {
         let kept = self.state.kept()?;
@@ -212,7 +224,7 @@ impl Repository {
         floor: Timestamp,
         keep: Keep,
     ) -> Result<Look, Error> {
-        let signed_at = set.timestamp().and_then(|timestamp| timestamp.signed_at);
+        let signed_at = self.certainly_past(&set);
         let time_floor = signed_at.map_or(floor, |signed_at| signed_at.max(floor));
         let path = targets::rollout(&self.model, &self.channel);
         let found = self.document(&set, &path, "rollout", keep).await?;

@@ -35,6 +35,9 @@ pub struct HeldError {
     source: TrustError,
 }
 
+/// Corrections of a clock that are no reason to sign anew.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_mins(10);
+
 impl Held {
     /// Reads the newest file of every role.
     pub fn read(files: Vec<SignedFile>) -> Result<Self, HeldError> {
@@ -66,14 +69,16 @@ impl Held {
         self.files.values()
     }
 
-    /// The online roles whose signature should be renewed now, because less than half their life is left.
+    /// The online roles whose signature should be renewed now, because less than half their life is left, or more than
+    /// all of it: the clock that dated them ran ahead.
     pub fn due(&self, now: Timestamp) -> Vec<String> {
         let due = |file: &&SignedFile| {
             let life = match online_lifetime(&file.role) {
                 Some(life) => life,
                 None => return false,
             };
-            file.expires.duration_since(now) < life / 2
+            let left = file.expires.duration_since(now);
+            left < life / 2 || left > life.saturating_add(CLOCK_STEP)
         };
         self.files
             .values()

@@ -204,6 +204,10 @@ impl Repository {
 
     /// Signs everything anew, at `self.now`, and puts it up.
     pub fn publish(&mut self, server: &Server) {
+        self.publish_with_timestamp_of(server, self.now);
+    }
+
+    pub fn publish_with_timestamp_of(&mut self, server: &Server, signed_at: Timestamp) {
         self.snapshot += 1;
         let mut snapshot = Snapshot::new(self.snapshot, self.now + online(7));
         for (role, seeds) in &self.signers {
@@ -220,7 +224,7 @@ impl Repository {
         let bytes = sign(&snapshot, &[&key(3)]).unwrap();
         let listed = MetaFile::of(self.snapshot, &bytes);
         server.put(&format!("/repo/metadata/{}.snapshot.json", self.snapshot), bytes);
-        let timestamp = metadata::Timestamp::new(self.snapshot, self.now, self.now + online(1), listed);
+        let timestamp = metadata::Timestamp::new(self.snapshot, signed_at, signed_at + online(1), listed);
         server.put(
             "/repo/metadata/timestamp.json",
             sign(&timestamp, &[&key(4)]).unwrap(),

@@ -168,6 +168,23 @@ fn all_online_keys_together() {
 
 /// Two of three engineers must sign; whoever has one key, and all the server's, signs as often as he likes.
 #[test]
+fn a_timestamp_key_that_signs_ten_years_ahead() {
+    let mut bench = Bench::new();
+    bench.release(2);
+    bench.update();
+    let ahead = bench.repository.now + SignedDuration::from_hours(3650 * 24);
+    bench.repository.publish_with_timestamp_of(&bench.server, ahead);
+    bench.pass().unwrap();
+    // The right time comes back, and lists of builds are signed anew: delay is all that there was.
+    bench.later(SignedDuration::from_hours(24));
+    bench.pass().unwrap_err();
+    bench.later(SignedDuration::from_hours(61 * 24));
+    bench.release(3);
+    bench.update();
+    assert!(bench.holds(Slot::A, 3));
+}
+
+#[test]
 fn one_of_three_release_keys() {
     for stolen in [5, 8, 9] {
         let mut bench = settled(Repository::signed_by(start(), &[5, 8, 9], 2));
