@@ -4,7 +4,7 @@ mod metadata;
 mod remembered;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -218,13 +218,20 @@ impl StateDirectory {
     pub fn append(&self, name: &str, line: &str) -> Result<(), Error> {
         let path = self.path.join(name);
         let mut file = OpenOptions::new()
+            .read(true)
             .append(true)
             .create(true)
             .mode(0o600)
             .open(&path)
             .map_err(Error::file("open", &path))?;
+        // A line that was cut off, by a full disk or a power cut, must not take this one with it.
+        let start = if ends_a_line(&mut file).map_err(Error::file("read", &path))? {
+            ""
+        } else {
+            "\n"
+        };
         // One write, so that two processes never share a line.
-        file.write_all(format!("{line}\n").as_bytes())
+        file.write_all(format!("{start}{line}\n").as_bytes())
             .and_then(|()| file.sync_all())
             .map_err(Error::file("write", &path))
     }
@@ -238,6 +245,17 @@ impl StateDirectory {
             Err(error) => Err(Error::file("read", &path)(error)),
         }
     }
+}
+
+/// Whether a file is empty or its last line is whole.
+fn ends_a_line(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(true);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last == *b"\n")
 }
 
 /// Whole or not at all: a file beside it, flushed, renamed over it, and the folder flushed.
@@ -307,6 +325,17 @@ mod tests {
         });
         state.lock().unwrap();
         other.join().unwrap();
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_takes_no_other_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(folder.path()).unwrap();
+        state.append("ledger", "one").unwrap();
+        fs::write(folder.path().join("ledger"), "one\nhal").unwrap();
+        state.append("ledger", "three").unwrap();
+        state.append("ledger", "four").unwrap();
+        assert_eq!(state.lines("ledger").unwrap(), ["one", "hal", "three", "four"]);
     }
 
     #[test]
