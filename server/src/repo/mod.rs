@@ -30,6 +30,7 @@ pub fn routes() -> Router<Arc<State>> {
 const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 /// May be kept, must be asked about each time.
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Bytes read at a time from an object.
 const CHUNK: usize = 256 * 1024;
 
@@ -149,7 +150,9 @@ fn head(
         Reply::Unsatisfiable => set(CONTENT_RANGE, format!("bytes */{length}")),
         Reply::NotModified | Reply::PreconditionFailed => {}
     }
-    headers.insert(CACHE_CONTROL, cache);
+    // A refusal is about the request, not about the file.
+    let refused = matches!(reply, Reply::PreconditionFailed | Reply::Unsatisfiable);
+    headers.insert(CACHE_CONTROL, if refused { NO_STORE } else { cache });
     if matches!(reply, Reply::Whole | Reply::Part(_)) {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media));
     }

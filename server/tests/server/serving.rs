@@ -4,6 +4,8 @@ use millet_signing::Files;
 use crate::engineer::{Engineer, build, model, name, sha256};
 use crate::world::{World, address};
 
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
 #[test]
 fn the_timestamp_is_asked_for_conditionally() {
     let world = World::new();
@@ -27,7 +29,6 @@ fn what_is_named_by_version_or_digest_never_changes() {
     let world = World::new();
     let mut engineer = Engineer::begin(&world);
     engineer.release(&world, 47, &["beta"]);
-    let forever = "public, max-age=31536000, immutable";
     for file in [
         "1.root.json",
         "1.targets.json",
@@ -38,7 +39,7 @@ fn what_is_named_by_version_or_digest_never_changes() {
         let answer = world.get(&format!("/repo/metadata/{file}"));
         assert_eq!(
             (answer.status, answer.header("cache-control")),
-            (200, forever),
+            (200, FOREVER),
             "{file}"
         );
         assert_eq!(answer.header("content-type"), "application/json");
@@ -93,6 +94,31 @@ fn a_payload_comes_in_parts() {
         (head.status, head.header("content-length")),
         (200, &length.to_string()[..])
     );
+}
+
+#[test]
+fn nobody_keeps_a_refusal() {
+    let world = World::new();
+    let mut engineer = Engineer::begin(&world);
+    engineer.release(&world, 47, &["beta"]);
+    let (manifest, payload) = build(47, &["beta"]);
+    let payload = address(&manifest.payload.path, sha256(&payload));
+    for path in [&payload[..], "/repo/metadata/1.root.json"] {
+        let etag = world.get(path).header("etag").to_owned();
+        for (header, value, status, cache) in [
+            ("Range", "bytes=99999999-", 416, "no-store"),
+            ("If-Match", "\"x\"", 412, "no-store"),
+            ("Range", "bytes=0-1", 206, FOREVER),
+            ("If-None-Match", &etag, 304, FOREVER),
+        ] {
+            let answer = world.get_with(path, &[(header, value)]);
+            assert_eq!(
+                (answer.status, answer.header("cache-control")),
+                (status, cache),
+                "{path} with {header}: {value}"
+            );
+        }
+    }
 }
 
 #[test]
