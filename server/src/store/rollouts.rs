@@ -67,7 +67,7 @@ impl Store {
         rows.iter().map(rollout_row).collect()
     }
 
-    /// What devices of a channel reported of a build.
+    /// What devices of a channel reported of a build since its rollout opened: what was said before says nothing of it.
     pub async fn evidence(
         &self,
         model: &Model,
@@ -75,8 +75,10 @@ impl Store {
         build: &Build,
     ) -> Result<Evidence, StoreError> {
         let rows = sqlx::query(
-            "SELECT outcome, COUNT(*) AS devices FROM report \
-             WHERE model = $1 AND channel = $2 AND build = $3 GROUP BY outcome",
+            "SELECT report.outcome AS outcome, COUNT(*) AS devices FROM report JOIN rollout \
+             ON rollout.model = report.model AND rollout.channel = report.channel AND rollout.build = report.build \
+             WHERE report.model = $1 AND report.channel = $2 AND report.build = $3 \
+             AND report.received_ms >= rollout.opened_ms GROUP BY report.outcome",
         )
         .bind(model.as_str())
         .bind(channel.as_str())

@@ -249,6 +249,23 @@ fn bad_news_halts_for_good() {
 }
 
 #[test]
+fn what_was_said_before_the_rollout_says_nothing_of_it() {
+    let world = World::new();
+    let mut engineer = Engineer::begin(&world);
+    engineer.release(&world, 47, &["beta"]);
+    for device in 0..3 {
+        world.post_as("", "/reports", &report(device, Outcome::RolledBack));
+    }
+    world.pass(SignedDuration::from_secs(1));
+    assert_eq!(start(&world, 47, 0).json::<RolloutStatus>().outcomes, [].into());
+    world.tick();
+    assert_eq!(status(&world).stage, RolloutStage::Open(RolloutState::Running));
+    // A device that has said more since is heard.
+    world.post_as("", "/reports", &report(1, Outcome::Confirmed));
+    assert_eq!(status(&world).outcomes, [(Outcome::Confirmed, 1)].into());
+}
+
+#[test]
 fn what_is_asked_for_can_be_called_off_and_asked_for_again() {
     let world = World::new();
     let mut engineer = Engineer::begin(&world);
