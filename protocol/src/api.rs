@@ -191,11 +191,14 @@ pub enum RolloutStage {
     Open(RolloutState),
 }
 
-/// `GET /api/v1/models/{model}/builds/{build}/feedback`, newest first.
+/// `GET /api/v1/models/{model}/builds/{build}/feedback`, newest first, page by page.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedbackList {
     /// The messages.
     pub feedback: Vec<PublishedFeedback>,
+    /// The address of the next page, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }
 
 /// A feedback as everyone sees it.
@@ -212,11 +215,14 @@ pub struct PublishedFeedback {
     pub device: String,
 }
 
-/// `GET /api/v1/models/{model}/builds/{build}/ballots`: anyone can count again.
+/// `GET /api/v1/models/{model}/builds/{build}/ballots`, page by page: anyone can count again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ballots {
     /// The latest ballot of each device key.
     pub ballots: Vec<SignedMessage>,
-    /// The server's own count.
+    /// The server's own count of all pages.
     pub tally: BTreeMap<EntryId, u64>,
+    /// The address of the next page, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
 }

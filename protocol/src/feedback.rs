@@ -19,6 +19,15 @@ impl MessageKind {
             Self::Vote => "millet-vote-v1\n",
         }
     }
+
+    /// The longest body that a server takes, in bytes. A ballot of the longest names has about 400; all of them are
+    /// public and kept, so none has room for anything else.
+    pub fn longest_body(self) -> usize {
+        match self {
+            Self::Feedback => SignedMessage::LONGEST_BODY,
+            Self::Vote => 1024,
+        }
+    }
 }
 
 /// The exact bytes of a message and an ed25519 signature by the device's key.
@@ -46,6 +55,7 @@ impl SignedMessage {
 
 /// What a person says of a build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Feedback {
     /// The device type.
     pub model: Model,
@@ -60,6 +70,7 @@ pub struct Feedback {
 
 /// A ballot: this device runs the build, confirmed, and its owner likes this entry best.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Vote {
     /// The device type.
     pub model: Model,

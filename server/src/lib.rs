@@ -5,6 +5,7 @@
 //! with one new `timestamp.json`.
 
 pub mod api;
+pub mod bounds;
 pub mod data_folder;
 pub mod deltas;
 pub mod edge;

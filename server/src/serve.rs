@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use jiff::tz::TimeZone;
+use millet_server::bounds::Bounds;
 use millet_server::edge::{Clock, Random};
 use millet_server::{Config, Server};
 use tokio::net::TcpListener;
@@ -53,6 +54,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         zone,
         clock: clock(),
         random: random(),
+        bounds: Bounds::default(),
     })
     .await?;
     introduce(&server, &arguments);

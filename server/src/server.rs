@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tower_http::trace::TraceLayer;
 
+use crate::bounds::Bounds;
 use crate::data_folder::{self, DataError, Found};
 use crate::deltas::{Worker, chain};
 use crate::edge::{Clock, Random};
@@ -30,6 +31,8 @@ pub struct Config {
     pub clock: Clock,
     /// Where secrets come from.
     pub random: Random,
+    /// How much strangers may leave.
+    pub bounds: Bounds,
 }
 
 /// A server that is open: it serves when its router is run and works when its background is.
@@ -66,6 +69,8 @@ pub struct State {
     pub bell: Arc<Notify>,
     /// The time.
     pub clock: Clock,
+    /// How much strangers may leave.
+    pub bounds: Bounds,
     /// The zone that people see times in.
     pub zone: TimeZone,
     /// What publishers show.
@@ -105,6 +110,7 @@ impl Server {
             zone,
             clock,
             random,
+            bounds,
         } = config;
         let (found, lock) = data_folder::take(&data)?;
         let instance_path = data.join(data_folder::INSTANCE);
@@ -145,6 +151,7 @@ impl Server {
             writer,
             bell,
             clock,
+            bounds,
             zone,
             token: api::Token::new(token.trim()),
             token_path,

@@ -7,20 +7,18 @@ use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use millet_protocol::api::{Ballots, FeedbackList};
 use millet_protocol::{Build, EntryId, Feedback, MessageKind, Model, SignedMessage, Vote};
-use millet_rollout::tally;
 use millet_signing::PublicKey;
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
 use super::json::{Answer, Body};
 use super::name::name;
+use super::page::{After, LISTED};
 use super::reports::is_hex;
 use crate::store::{BallotRow, BuildRow, FeedbackRow};
 
 /// Characters of a feedback: enough for a good report, too few for a dump.
 const LONGEST_TEXT: usize = 4000;
-/// Messages that one listing shows.
-const LISTED: u32 = 500;
 /// A device's clock may be so far ahead of ours.
 const CLOCK_SLACK: SignedDuration = SignedDuration::from_hours(24);
 
@@ -41,7 +39,8 @@ pub async fn receive_feedback(
         check_entry(&build, entry)?;
     }
     let row = FeedbackRow { message, feedback };
-    state.store.put_feedback(&row, state.clock.now()).await?;
+    let now = state.clock.now();
+    state.store.put_feedback(&row, &state.bounds, now).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -55,7 +54,8 @@ pub async fn receive_vote(
     check_entry(&build, &vote.entry)?;
     let now = state.clock.now();
     check_times(&vote, now)?;
-    if state.store.put_ballot(&BallotRow { message, vote }, now).await? {
+    let row = BallotRow { message, vote };
+    if state.store.put_ballot(&row, &state.bounds, now).await? {
         Ok(StatusCode::ACCEPTED)
     } else {
         Err(ApiError::OldBallot)
@@ -66,34 +66,43 @@ pub async fn receive_vote(
 pub async fn list_feedback(
     State(state): State<Arc<crate::State>>,
     Path((model, build)): Path<(String, String)>,
+    After(after): After,
 ) -> Result<Answer<FeedbackList>, ApiError> {
     let (model, build) = (name(&model)?, name(&build)?);
     known(&state, &model, &build).await?;
-    let feedback = state.store.feedback(&model, &build, LISTED).await?;
-    Ok(Answer(FeedbackList { feedback }))
+    let after = after.as_deref().map(name).transpose()?;
+    let page = state.store.feedback(&model, &build, after, LISTED).await?;
+    let address = |place| format!("/api/v1/models/{model}/builds/{build}/feedback?after={place}");
+    Ok(Answer(FeedbackList {
+        feedback: page.rows,
+        next: page.next.map(address),
+    }))
 }
 
 /// `GET /models/{model}/builds/{build}/ballots`.
 pub async fn list_ballots(
     State(state): State<Arc<crate::State>>,
     Path((model, build)): Path<(String, String)>,
+    After(after): After,
 ) -> Result<Answer<Ballots>, ApiError> {
     let (model, build) = (name(&model)?, name(&build)?);
     known(&state, &model, &build).await?;
-    let (messages, ballots): (Vec<_>, Vec<_>) =
-        state.store.ballots(&model, &build).await?.into_iter().unzip();
+    let after = after.as_deref();
+    let page = state.store.ballots(&model, &build, after, LISTED).await?;
+    let address = |key| format!("/api/v1/models/{model}/builds/{build}/ballots?after={key}");
     Ok(Answer(Ballots {
-        ballots: messages,
-        tally: tally(ballots),
+        ballots: page.rows,
+        tally: state.store.votes(&model, &build).await?,
+        next: page.next.map(address),
     }))
 }
 
 /// The body, if the key signed these exact bytes as this kind of message.
 fn read<T: DeserializeOwned>(kind: MessageKind, message: &SignedMessage) -> Result<T, ApiError> {
-    if message.body.len() > SignedMessage::LONGEST_BODY {
+    if message.body.len() > kind.longest_body() {
         return Err(ApiError::Message(format!(
-            "a message has at most {} bytes",
-            SignedMessage::LONGEST_BODY
+            "such a message has at most {} bytes",
+            kind.longest_body()
         )));
     }
     if !is_hex(&message.key, 64) || !is_hex(&message.signature, 128) {

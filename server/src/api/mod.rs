@@ -9,6 +9,7 @@ mod json;
 mod messages;
 mod name;
 mod online_keys;
+mod page;
 mod problem;
 mod publications;
 mod reports;

@@ -93,8 +93,14 @@ impl IntoResponse for ApiError {
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("2"));
+        let patience = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Some("2"),
+            // Above the minute that an agent waits at once: it ends its pass and keeps its report for the next one.
+            StatusCode::TOO_MANY_REQUESTS => Some("600"),
+            _ => None,
+        };
+        if let Some(seconds) = patience {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(seconds));
         }
         response
     }
@@ -196,6 +202,7 @@ fn classify_write(error: &WriteError) -> (StatusCode, &'static str) {
 fn classify_store(error: &StoreError) -> (StatusCode, &'static str) {
     match error {
         StoreError::Fenced => (StatusCode::SERVICE_UNAVAILABLE, "fenced"),
+        StoreError::Crowded(_) => (StatusCode::TOO_MANY_REQUESTS, "crowded"),
         full if full.is_full() => (StatusCode::INSUFFICIENT_STORAGE, "disk-full"),
         StoreError::Database { .. } => (StatusCode::SERVICE_UNAVAILABLE, "database"),
         StoreError::Value { .. } => (StatusCode::INTERNAL_SERVER_ERROR, "stored-value"),
@@ -222,6 +229,7 @@ fn detail(error: &ApiError) -> Option<String> {
         }
         "disk-full" => "The server's disk is full. Nothing was lost; make room and send it again.",
         "empty-repository" => "Begin it with `millet repo init`.",
+        "crowded" => "Send it again later.",
         "not-uploaded" => "Upload the file to /api/v1/blobs/{sha256}, then publish again.",
         "version-not-next" => "Fetch what is current and sign the version after it.",
         "online-key" => "Take the keys from /api/v1/online-keys of this server and sign again.",

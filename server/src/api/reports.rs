@@ -30,7 +30,8 @@ pub async fn receive(
         } = &report;
         return Err(ApiError::Unknown(format!("build {to} of {model} on {channel}")));
     }
-    state.store.put_report(&report, state.clock.now()).await?;
+    let now = state.clock.now();
+    state.store.put_report(&report, &state.bounds, now).await?;
     Ok(StatusCode::ACCEPTED)
 }
 

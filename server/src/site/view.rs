@@ -1,10 +1,10 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 use jiff::tz::TimeZone;
 use millet_protocol::api::{JobState, PublishedFeedback, RolloutStage};
-use millet_protocol::{Build, BuildManifest, Channel, Model, RolloutState};
-use millet_rollout::{Evidence, Hold, standings, tally};
+use millet_protocol::{Build, BuildManifest, Channel, EntryId, Model, RolloutState};
+use millet_rollout::{Evidence, Hold, standings};
 
 use super::chart::Chart;
 use super::words::{Moment, bytes, count, percent};
@@ -132,9 +132,11 @@ impl ModelView {
         let newest = builds.remove(standing.unwrap_or(0));
         let manifest = &newest.manifest;
         let jobs = state.store.jobs_of(model).await?;
-        let feedback = state.store.feedback(model, &manifest.build, FEEDBACK).await?;
-        let ballots = state.store.ballots(model, &manifest.build).await?;
-        let (entries, votes) = entries(manifest, ballots.into_iter().map(|(_, ballot)| ballot));
+        let feedback = state
+            .store
+            .feedback(model, &manifest.build, None, FEEDBACK)
+            .await?;
+        let (entries, votes) = entries(manifest, &state.store.votes(model, &manifest.build).await?);
         Ok(Some(Self {
             model: model.to_string(),
             build: manifest.build.to_string(),
@@ -151,6 +153,7 @@ impl ModelView {
             entries,
             votes,
             feedback: feedback
+                .rows
                 .into_iter()
                 .map(|one| feedback_view(one, manifest, &state.zone))
                 .collect(),
@@ -171,13 +174,9 @@ fn week(train: &str) -> String {
     }
 }
 
-fn entries(
-    manifest: &BuildManifest,
-    ballots: impl Iterator<Item = millet_rollout::Ballot>,
-) -> (Vec<EntryView>, String) {
-    let votes = tally(ballots);
+fn entries(manifest: &BuildManifest, votes: &BTreeMap<EntryId, u64>) -> (Vec<EntryView>, String) {
     let total: u64 = votes.values().sum();
-    let standings = standings(&manifest.entries, &votes);
+    let standings = standings(&manifest.entries, votes);
     let most = standings.first().map_or(0, |first| first.votes);
     let view = |standing: &millet_rollout::Standing<'_>| EntryView {
         id: standing.entry.id.to_string(),

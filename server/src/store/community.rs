@@ -1,10 +1,15 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
 use jiff::Timestamp;
 use millet_protocol::api::PublishedFeedback;
-use millet_protocol::{Build, EntryId, Feedback, Model, Report, Sha256Digest, SignedMessage, Vote};
-use millet_rollout::Ballot;
+use millet_protocol::{Build, EntryId, Feedback, Model, Sha256Digest, SignedMessage, Vote};
 use sha2::{Digest as _, Sha256};
+use sqlx::any::AnyRow;
 
-use super::{During, Store, StoreError, column, instant, json, parsed, signed, text};
+use super::{During, Page, Store, StoreError, column, instant, json, recent, text, unsigned};
+use crate::bounds::Bounds;
 
 /// A feedback whose signature was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,38 +29,45 @@ pub struct BallotRow {
     pub vote: Vote,
 }
 
-impl Store {
-    /// Counts a report: the latest of a device and build.
-    pub async fn put_report(&self, report: &Report, now: Timestamp) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO report (model, build, pseudonym, channel, outcome, from_build, error, payload, install_seconds, \
-             received_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) \
-             ON CONFLICT (model, build, pseudonym) DO UPDATE SET channel = excluded.channel, outcome = excluded.outcome, \
-             from_build = excluded.from_build, error = excluded.error, payload = excluded.payload, \
-             install_seconds = excluded.install_seconds, received_ms = excluded.received_ms",
-        )
-        .bind(report.model.as_str())
-        .bind(report.to.as_str())
-        .bind(report.pseudonym.as_str())
-        .bind(report.channel.as_str())
-        .bind(word(&report.outcome)?)
-        .bind(report.from.as_ref().map(Build::as_str))
-        .bind(report.error.as_ref().map(word).transpose()?)
-        .bind(report.payload.as_ref().map(word).transpose()?)
-        .bind(report.install_seconds.map(signed))
-        .bind(now.as_millisecond())
-        .execute(&self.pool)
-        .await
-        .during("store a report")?;
-        Ok(())
-    }
+/// Where a listing of feedback goes on. Two devices that say the same in the same millisecond may be listed as one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FeedbackPlace {
+    received_ms: i64,
+    body_sha256: Sha256Digest,
+}
 
+impl fmt::Display for FeedbackPlace {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}.{}", self.received_ms, self.body_sha256)
+    }
+}
+
+impl FromStr for FeedbackPlace {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let place = text.split_once('.').and_then(|(received, body)| {
+            Some(Self {
+                received_ms: received.parse().ok()?,
+                body_sha256: body.parse().ok()?,
+            })
+        });
+        place.ok_or("a listing goes on at the address that its page before names")
+    }
+}
+
+impl Store {
     /// Keeps a feedback and enrols its key. The same message twice is one message.
-    pub async fn put_feedback(&self, row: &FeedbackRow, now: Timestamp) -> Result<(), StoreError> {
+    pub async fn put_feedback(
+        &self,
+        row: &FeedbackRow,
+        bounds: &Bounds,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let operation = "store a feedback";
         let mut transaction = self.pool.begin().await.during(operation)?;
-        enrol(&mut transaction, &row.message.key, now).await?;
-        sqlx::query(
+        enrol(&mut transaction, &row.message.key, bounds, now).await?;
+        let stored = sqlx::query(
             "INSERT INTO feedback (model, build, key, body_sha256, body, signature, received_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (model, build, key, body_sha256) DO NOTHING",
         )
@@ -69,14 +81,30 @@ impl Store {
         .execute(&mut *transaction)
         .await
         .during(operation)?;
+        if stored.rows_affected() == 1 {
+            let query = "SELECT COUNT(*) AS recent FROM feedback WHERE received_ms > $1";
+            if recent(&mut transaction, query, &[], now).await? > bounds.feedback.into() {
+                return Err(StoreError::Crowded("messages of feedback came"));
+            }
+            let query = "SELECT COUNT(*) AS recent FROM feedback WHERE received_ms > $1 AND key = $2";
+            let said = recent(&mut transaction, query, &[&row.message.key], now).await?;
+            if said > bounds.feedback_of_a_key.into() {
+                return Err(StoreError::Crowded("messages of feedback came from this device"));
+            }
+        }
         transaction.commit().await.during(operation)
     }
 
     /// Keeps a ballot and enrols its key. False when the key has cast another one at that moment or later.
-    pub async fn put_ballot(&self, row: &BallotRow, now: Timestamp) -> Result<bool, StoreError> {
+    pub async fn put_ballot(
+        &self,
+        row: &BallotRow,
+        bounds: &Bounds,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
         let operation = "store a ballot";
         let mut transaction = self.pool.begin().await.during(operation)?;
-        enrol(&mut transaction, &row.message.key, now).await?;
+        enrol(&mut transaction, &row.message.key, bounds, now).await?;
         let stored = sqlx::query(
             "INSERT INTO ballot (model, build, key, entry, cast_ms, body, signature, received_ms) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
@@ -99,64 +127,86 @@ impl Store {
         Ok(stored.rows_affected() == 1)
     }
 
-    /// Feedback of a build, newest first, at most `most`.
+    /// Feedback of a build, newest first: at most `most` behind a place.
     pub async fn feedback(
         &self,
         model: &Model,
         build: &Build,
+        after: Option<FeedbackPlace>,
         most: u32,
-    ) -> Result<Vec<PublishedFeedback>, StoreError> {
+    ) -> Result<Page<PublishedFeedback, FeedbackPlace>, StoreError> {
         let rows = sqlx::query(
-            "SELECT key, body, received_ms FROM feedback WHERE model = $1 AND build = $2 \
-             ORDER BY received_ms DESC, body_sha256 LIMIT $3",
+            "SELECT key, body, body_sha256, received_ms FROM feedback WHERE model = $1 AND build = $2 \
+             AND received_ms <= $3 AND (received_ms < $3 OR body_sha256 > $4) \
+             ORDER BY received_ms DESC, body_sha256 LIMIT $5",
         )
         .bind(model.as_str())
         .bind(build.as_str())
-        .bind(i64::from(most))
+        .bind(after.map_or(i64::MAX, |place| place.received_ms))
+        .bind(after.map_or(String::new(), |place| place.body_sha256.to_string()))
+        .bind(i64::from(most).saturating_add(1))
         .fetch_all(&self.pool)
         .await
         .during("read the feedback of a build")?;
-        rows.iter()
-            .map(|row| {
-                let feedback: Feedback = json(row, "body")?;
-                Ok(PublishedFeedback {
-                    received: instant(row, "received_ms")?,
-                    text: feedback.text,
-                    entry: feedback.entry,
-                    device: device_name(&column::<String>(row, "key")?),
-                })
+        let read = |row: &AnyRow| {
+            let feedback: Feedback = json(row, "body")?;
+            Ok(PublishedFeedback {
+                received: instant(row, "received_ms")?,
+                text: feedback.text,
+                entry: feedback.entry,
+                device: device_name(&column::<String>(row, "key")?),
             })
-            .collect()
+        };
+        let place = |row: &AnyRow| {
+            Ok(FeedbackPlace {
+                received_ms: column(row, "received_ms")?,
+                body_sha256: text(row, "body_sha256")?,
+            })
+        };
+        Page::of(&rows, most, read, place)
     }
 
-    /// The latest ballot of each key, by key.
+    /// The latest ballot of each key, by key: at most `most` behind a key.
     pub async fn ballots(
         &self,
         model: &Model,
         build: &Build,
-    ) -> Result<Vec<(SignedMessage, Ballot)>, StoreError> {
+        after: Option<&str>,
+        most: u32,
+    ) -> Result<Page<SignedMessage, String>, StoreError> {
         let rows = sqlx::query(
-            "SELECT key, entry, cast_ms, body, signature FROM ballot WHERE model = $1 AND build = $2 ORDER BY key",
+            "SELECT key, body, signature FROM ballot WHERE model = $1 AND build = $2 AND key > $3 \
+             ORDER BY key LIMIT $4",
+        )
+        .bind(model.as_str())
+        .bind(build.as_str())
+        .bind(after.unwrap_or_default())
+        .bind(i64::from(most).saturating_add(1))
+        .fetch_all(&self.pool)
+        .await
+        .during("read the ballots of a build")?;
+        let read = |row: &AnyRow| {
+            Ok(SignedMessage {
+                body: column(row, "body")?,
+                key: column(row, "key")?,
+                signature: column(row, "signature")?,
+            })
+        };
+        Page::of(&rows, most, read, |row: &AnyRow| column(row, "key"))
+    }
+
+    /// The votes of a build by entry: one for each key, since only its latest ballot is kept.
+    pub async fn votes(&self, model: &Model, build: &Build) -> Result<BTreeMap<EntryId, u64>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT entry, COUNT(*) AS votes FROM ballot WHERE model = $1 AND build = $2 GROUP BY entry",
         )
         .bind(model.as_str())
         .bind(build.as_str())
         .fetch_all(&self.pool)
         .await
-        .during("read the ballots of a build")?;
+        .during("count the votes of a build")?;
         rows.iter()
-            .map(|row| {
-                let message = SignedMessage {
-                    body: column(row, "body")?,
-                    key: column(row, "key")?,
-                    signature: column(row, "signature")?,
-                };
-                let ballot = Ballot {
-                    key: message.key.clone(),
-                    entry: text::<EntryId>(row, "entry")?,
-                    cast_at: instant(row, "cast_ms")?,
-                };
-                Ok((message, ballot))
-            })
+            .map(|row| Ok((text(row, "entry")?, unsigned(row, "votes")?)))
             .collect()
     }
 
@@ -180,20 +230,22 @@ fn device_name(key: &str) -> String {
     digest.to_string().chars().take(8).collect()
 }
 
-async fn enrol(connection: &mut sqlx::AnyConnection, key: &str, now: Timestamp) -> Result<(), StoreError> {
-    sqlx::query("INSERT INTO device (key, first_seen_ms) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING")
-        .bind(key)
-        .bind(now.as_millisecond())
-        .execute(connection)
-        .await
-        .during("enrol a device key")?;
-    Ok(())
-}
-
-/// The word that stands for an enum's variant on the wire, which is also how it is stored.
-fn word(value: &impl serde::Serialize) -> Result<String, StoreError> {
-    match parsed("word", serde_json::to_value(value))? {
-        serde_json::Value::String(word) => Ok(word),
-        other => parsed("word", Err(format!("{other} is not a word"))),
+async fn enrol(
+    connection: &mut sqlx::AnyConnection,
+    key: &str,
+    bounds: &Bounds,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let enrolled =
+        sqlx::query("INSERT INTO device (key, first_seen_ms) VALUES ($1, $2) ON CONFLICT (key) DO NOTHING")
+            .bind(key)
+            .bind(now.as_millisecond())
+            .execute(&mut *connection)
+            .await
+            .during("enrol a device key")?;
+    let query = "SELECT COUNT(*) AS recent FROM device WHERE first_seen_ms > $1";
+    if enrolled.rows_affected() == 1 && recent(connection, query, &[], now).await? > bounds.keys.into() {
+        return Err(StoreError::Crowded("devices enrolled"));
     }
+    Ok(())
 }

@@ -6,18 +6,19 @@ mod community;
 mod jobs;
 mod lease;
 mod metadata;
+mod reports;
 mod rollouts;
 
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::any::{AnyPoolOptions, AnyRow};
-use sqlx::{AnyPool, Decode, Row, Type};
+use sqlx::{AnyConnection, AnyPool, Decode, Row, Type};
 
 pub use builds::BuildRow;
 pub use commit::{Commit, TargetRow};
-pub use community::{BallotRow, FeedbackRow};
+pub use community::{BallotRow, FeedbackPlace, FeedbackRow};
 pub use jobs::{FinishedDelta, JobKey, JobRow};
 pub use metadata::SignedFile;
 pub use rollouts::RolloutRow;
@@ -50,6 +51,9 @@ pub enum StoreError {
     /// Another writer took over before the commit.
     #[error("another process took over writing the metadata; nothing was changed")]
     Fenced,
+    /// Strangers have left as much within the hour as is kept ([`crate::bounds`]).
+    #[error("too many {0} within the hour; nothing was kept")]
+    Crowded(&'static str),
 }
 
 impl StoreError {
@@ -106,6 +110,52 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// A part of a list, and where the next part begins.
+#[derive(Debug)]
+pub struct Page<T, P> {
+    /// The part.
+    pub rows: Vec<T>,
+    /// What it ended with, when there is more.
+    pub next: Option<P>,
+}
+
+impl<T, P> Page<T, P> {
+    /// The first `most` of `rows`, of which one more was asked for.
+    fn of(
+        rows: &[AnyRow],
+        most: u32,
+        read: impl Fn(&AnyRow) -> Result<T, StoreError>,
+        place: impl Fn(&AnyRow) -> Result<P, StoreError>,
+    ) -> Result<Self, StoreError> {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let shown = rows.get(..most).unwrap_or(rows);
+        let last = shown.last().filter(|_| rows.len() > shown.len());
+        Ok(Self {
+            rows: shown.iter().map(read).collect::<Result<_, _>>()?,
+            next: last.map(place).transpose()?,
+        })
+    }
+}
+
+/// How many rows came within the hour before `now`: what `query` counts as `recent` above the milliseconds `$1`, of the
+/// names that follow.
+async fn recent(
+    connection: &mut AnyConnection,
+    query: &'static str,
+    names: &[&str],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    const HOUR: SignedDuration = SignedDuration::from_hours(1);
+    let since = now.saturating_sub(HOUR).unwrap_or(Timestamp::MIN);
+    let mut counting = sqlx::query(query).bind(since.as_millisecond());
+    for name in names {
+        counting = counting.bind(*name);
+    }
+    let operation = "count what came within the hour";
+    let row = counting.fetch_one(connection).await.during(operation)?;
+    unsigned(&row, "recent")
 }
 
 /// Every byte that could mean something in a URL is escaped, so that any path opens.

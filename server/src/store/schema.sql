@@ -100,11 +100,16 @@ CREATE TABLE IF NOT EXISTS report (
     PRIMARY KEY (model, build, pseudonym)
 );
 
+-- Counted at every look at a rollout, and before a new row is taken.
+CREATE INDEX IF NOT EXISTS report_received ON report (model, build, received_ms, channel, outcome);
+
 -- A device key is enrolled by its first message.
 CREATE TABLE IF NOT EXISTS device (
     key TEXT PRIMARY KEY,
     first_seen_ms BIGINT NOT NULL
 );
+
+CREATE INDEX IF NOT EXISTS device_first_seen ON device (first_seen_ms);
 
 CREATE TABLE IF NOT EXISTS feedback (
     model TEXT NOT NULL,
@@ -118,6 +123,9 @@ CREATE TABLE IF NOT EXISTS feedback (
     PRIMARY KEY (model, build, key, body_sha256)
 );
 
+CREATE INDEX IF NOT EXISTS feedback_of_build ON feedback (model, build, received_ms);
+CREATE INDEX IF NOT EXISTS feedback_received ON feedback (received_ms, key);
+
 CREATE TABLE IF NOT EXISTS ballot (
     model TEXT NOT NULL,
     build TEXT NOT NULL,
@@ -129,3 +137,6 @@ CREATE TABLE IF NOT EXISTS ballot (
     received_ms BIGINT NOT NULL,
     PRIMARY KEY (model, build, key)
 );
+
+-- The page counts votes without reading a ballot.
+CREATE INDEX IF NOT EXISTS ballot_entry ON ballot (model, build, entry);

@@ -1,6 +1,8 @@
 use jiff::SignedDuration;
 use millet_protocol::api::{Ballots, FeedbackList, RolloutStatus, StartRollout};
 use millet_protocol::{FORMAT, Feedback, MessageKind, Outcome, Report, SignedMessage, Vote};
+use millet_rollout::{Ballot, tally};
+use millet_server::bounds::Bounds;
 use millet_signing::{Ed25519Key, Signer};
 
 use crate::engineer::{Engineer, key, model, name};
@@ -195,6 +197,122 @@ fn one_device_has_one_vote() {
     let early = vote(&world, &one, "dark-mode");
     world.pass(SignedDuration::from_hours(-48));
     assert_eq!(world.post_as("", "/votes", &early).problem(), "message");
+}
+
+#[test]
+fn a_ballot_says_what_it_must_and_no_more() {
+    let (world, _) = world();
+    let device = key(1);
+    let plain = vote(&world, &device, "dark-mode").body;
+    let with = |field: &str| plain.replacen('{', &format!("{{{field},"), 1);
+    let padded = message(&device, MessageKind::Vote, plain.clone() + &" ".repeat(1024));
+    assert_eq!(world.post_as("", "/votes", &padded).problem(), "message");
+    let strange = message(&device, MessageKind::Vote, with("\"why\":\"because\""));
+    assert_eq!(world.post_as("", "/votes", &strange).problem(), "json");
+    assert_eq!(ballots(&world).ballots, []);
+}
+
+#[test]
+fn a_listing_comes_in_pages_that_hold_everything_once() {
+    let (world, _) = world();
+    let (model, devices) = (model(), 1..=230_u8);
+    for device in devices.clone() {
+        let entry = if device % 3 == 0 {
+            "quiet-camera"
+        } else {
+            "dark-mode"
+        };
+        let ballot = vote(&world, &key(device), entry);
+        assert_eq!(world.post_as("", "/votes", &ballot).status, 202);
+        // Several within one millisecond.
+        if device % 7 == 0 {
+            world.pass(SignedDuration::from_millis(1));
+        }
+        let said = feedback(&key(device), &format!("It is device {device}."));
+        assert_eq!(world.post_as("", "/feedback", &said).status, 202);
+    }
+    let (mut pages, mut counted) = (Vec::new(), Vec::new());
+    let mut next = Some(format!("/api/v1/models/{model}/builds/V6.11.47/ballots"));
+    while let Some(address) = next {
+        let page: Ballots = world.get(&address).json();
+        pages.push(page.ballots.len());
+        counted.extend(page.ballots.iter().map(|message| {
+            let vote: Vote = serde_json::from_str(&message.body).unwrap();
+            Ballot {
+                key: message.key.clone(),
+                entry: vote.entry,
+                cast_at: vote.cast_at,
+            }
+        }));
+        if page.next.is_none() {
+            assert_eq!(tally(counted.clone()), page.tally);
+        }
+        next = page.next;
+    }
+    assert_eq!(pages, [200, 30]);
+    let mut next = Some(format!("/api/v1/models/{model}/builds/V6.11.47/feedback"));
+    let mut texts = Vec::new();
+    while let Some(address) = next {
+        let page: FeedbackList = world.get(&address).json();
+        texts.extend(page.feedback.into_iter().map(|one| one.text));
+        next = page.next;
+    }
+    texts.sort();
+    let mut all: Vec<_> = devices.map(|device| format!("It is device {device}.")).collect();
+    all.sort();
+    assert_eq!(texts, all);
+    let page = String::from_utf8(world.get("/").body).unwrap();
+    assert!(page.contains("230 votes") && page.contains("154 votes"), "{page}");
+    let astray = format!("/api/v1/models/{model}/builds/V6.11.47/feedback?after=x");
+    assert_eq!(world.get(&astray).problem(), "name");
+}
+
+#[test]
+fn strangers_leave_so_much_within_an_hour() {
+    let (mut world, _) = world();
+    world.bounds = Bounds {
+        keys: 3,
+        feedback: 4,
+        feedback_of_a_key: 3,
+        reporters: 2,
+    };
+    world.restart();
+    let cast = |world: &World, device: u8| {
+        let answer = world.post_as("", "/votes", &vote(world, &key(device), "dark-mode"));
+        (answer.status, answer.header("retry-after").to_owned())
+    };
+    let (taken, crowded) = ((202, String::new()), (429, "600".to_owned()));
+    for device in 1..=3 {
+        assert_eq!(cast(&world, device), taken);
+    }
+    assert_eq!(cast(&world, 4), crowded);
+    world.pass(SignedDuration::from_mins(59));
+    assert_eq!(cast(&world, 4), crowded);
+    // Who is known may change their mind.
+    assert_eq!(cast(&world, 1), taken);
+    assert_eq!(ballots(&world).ballots.len(), 3);
+    world.pass(SignedDuration::from_mins(1));
+    assert_eq!(cast(&world, 4), taken);
+
+    let say = |device, text: &str| {
+        let answer = world.post_as("", "/feedback", &feedback(&key(device), text));
+        if answer.status == 429 {
+            assert_eq!(answer.problem(), "crowded");
+        }
+        answer.status
+    };
+    let said = ["a", "b", "c", "d", "c"].map(|text| say(1, text));
+    assert_eq!(said, [202, 202, 202, 429, 202]);
+    assert_eq!([say(2, "a"), say(3, "a")], [202, 429]);
+
+    let tell = |device, outcome| {
+        let answer = world.post_as("", "/reports", &report(device, outcome));
+        answer.status
+    };
+    let told = [1, 2, 3, 2].map(|device| tell(device, Outcome::Trying));
+    assert_eq!(told, [202, 202, 429, 202]);
+    world.pass(SignedDuration::from_hours(1));
+    assert_eq!(tell(3, Outcome::Confirmed), 202);
 }
 
 #[test]

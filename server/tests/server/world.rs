@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use millet_protocol::Sha256Digest;
 use millet_protocol::api::Problem;
+use millet_server::bounds::Bounds;
 use millet_server::edge::{Clock, Random};
 use millet_server::{Config, Server, rollouts};
 use millet_signing::{Files, Limits, Refresh, Step, Verified};
@@ -21,6 +22,8 @@ pub struct World {
     server: Option<Arc<Server>>,
     pub base: String,
     pub token: String,
+    /// What the next start allows.
+    pub bounds: Bounds,
     agent: ureq::Agent,
 }
 
@@ -62,6 +65,7 @@ impl World {
             server: None,
             base: String::new(),
             token: String::new(),
+            bounds: Bounds::default(),
             agent,
         };
         world.start();
@@ -81,6 +85,7 @@ impl World {
             server: None,
             base,
             token,
+            bounds: Bounds::default(),
             agent,
         };
         let date = world.get("/healthz").header("date").to_owned();
@@ -143,6 +148,7 @@ impl World {
                 bytes.fill(*counter);
                 Ok(())
             }),
+            bounds: self.bounds,
         }
     }
 
