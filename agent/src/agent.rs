@@ -113,6 +113,8 @@ impl Agent {
                 self.flush_reports().await;
                 return Ok(Pass::Failed(failed));
             }
+            // Found out here and not at the start: what was begun is finished, or left again, by what there is.
+            self.device.config.check_programs()?;
             match self.decide(skip_wave).await? {
                 Decision::Take(plan) => {
                     self.screen.say(&format!("{} is taken", plan.identity.build));
@@ -135,6 +137,7 @@ impl Agent {
         if let Some(pass) = self.drive().await? {
             return Ok(pass);
         }
+        self.device.config.check_programs()?;
         let slot = self.machine.running().other();
         let refuse = |reason: String| Error::NoWayBack { slot, reason };
         if !self.machine.good() {

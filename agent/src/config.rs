@@ -1,16 +1,23 @@
 //! The configuration file, TOML.
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use millet_protocol::{Channel, Model};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
+use crate::command::CommandLine;
 use crate::error::Error;
 
-/// What a device is told once. Relative paths count from the file's own folder.
+/// What a device is told once. Relative paths count from the file's own folder, and commands run there.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
+    /// The file itself, absolute.
+    #[serde(skip)]
+    pub file: PathBuf,
     /// The device type.
     pub model: Model,
     /// The channel it follows.
@@ -56,7 +63,7 @@ pub struct BootConfig {
     #[serde(default = "property_files")]
     pub properties: Vec<PathBuf>,
     /// The command that reboots.
-    pub reboot: Vec<String>,
+    pub reboot: CommandLine,
 }
 
 /// What shows that a build is well.
@@ -64,9 +71,10 @@ pub struct BootConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct HealthConfig {
     /// Commands; each must exit 0.
-    pub checks: Vec<Vec<String>>,
+    pub checks: Vec<CommandLine>,
     /// A command that takes longer has failed.
-    pub timeout_seconds: u64,
+    #[serde(deserialize_with = "some_seconds")]
+    pub timeout_seconds: NonZeroU64,
 }
 
 /// How often to ask.
@@ -83,8 +91,15 @@ impl Default for HealthConfig {
     fn default() -> Self {
         Self {
             checks: Vec::new(),
-            timeout_seconds: 60,
+            timeout_seconds: NonZeroU64::MIN.saturating_add(59),
         }
+    }
+}
+
+impl HealthConfig {
+    /// How long one check may take.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_seconds.get())
     }
 }
 
@@ -106,18 +121,30 @@ impl Config {
                 message: error.message().to_owned(),
             }
         })?;
-        let rule = |message: &str| Error::ConfigRule {
-            path: path.to_owned(),
-            message: message.to_owned(),
-        };
-        if config.boot.reboot.is_empty() {
-            return Err(rule("boot.reboot names no command"));
-        }
-        if config.health.checks.iter().any(Vec::is_empty) {
-            return Err(rule("one of health.checks names no command"));
-        }
-        config.resolve(path.parent().unwrap_or(Path::new("")));
+        config.file = std::path::absolute(path).map_err(Error::file("find", path))?;
+        let folder = config.folder().to_owned();
+        config.resolve(&folder);
         Ok(config)
+    }
+
+    /// The folder that relative paths count from and commands run in.
+    pub fn folder(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// Whether every program that an update will need can be started, before one begins.
+    pub fn check_programs(&self) -> Result<(), Error> {
+        let reboot = std::iter::once(("boot.reboot", &self.boot.reboot));
+        let checks = self.health.checks.iter().map(|check| ("health.checks", check));
+        for (setting, command) in reboot.chain(checks) {
+            command.find(self.folder()).map_err(|reason| Error::NoProgram {
+                path: self.file.clone(),
+                setting,
+                program: command.program().to_owned(),
+                reason,
+            })?;
+        }
+        Ok(())
     }
 
     /// The repository's address, without a slash at its end.
@@ -163,6 +190,11 @@ fn property_files() -> Vec<PathBuf> {
     .to_vec()
 }
 
+fn some_seconds<'de, D: Deserializer<'de>>(seconds: D) -> Result<NonZeroU64, D::Error> {
+    NonZeroU64::new(u64::deserialize(seconds)?)
+        .ok_or_else(|| D::Error::custom("in 0 seconds every check would fail"))
+}
+
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
@@ -200,7 +232,10 @@ reboot = ["touch", "device/reboot"]
         assert_eq!(config.state, Path::new("/etc/millet/device/state"));
         assert_eq!(config.boot.properties[0], Path::new("/vendor/build.prop"));
         assert_eq!(config.repository(), "http://127.0.0.1:8080/repo");
-        assert_eq!(config.health.timeout_seconds, 60);
+        assert_eq!(config.health.timeout(), Duration::from_secs(60));
+        assert_eq!(config.folder(), Path::new("/etc/millet"));
+        let config = Config::parse(WHOLE, Path::new("agent.toml")).unwrap();
+        assert!(config.folder().is_absolute() && config.state.is_absolute());
     }
 
     #[test]
@@ -232,8 +267,28 @@ reboot = ["touch", "device/reboot"]
     }
 
     #[test]
-    fn commands_are_not_empty() {
-        let empty = WHOLE.replace("[\"touch\", \"device/reboot\"]", "[]");
-        assert_eq!(refuse(&empty), "etc/agent.toml: boot.reboot names no command");
+    fn commands_are_not_empty_and_have_time() {
+        for (old, new, place) in [
+            ("reboot = [\"touch\", \"device/reboot\"]", "reboot = []", "12:10"),
+            (
+                "reboot = [\"touch\", \"device/reboot\"]",
+                "reboot = [\"\"]",
+                "12:10",
+            ),
+        ] {
+            let refused = refuse(&WHOLE.replace(old, new));
+            assert_eq!(
+                refused,
+                format!("etc/agent.toml:{place}: it names no program"),
+                "{new}"
+            );
+        }
+        let refused = refuse(&format!("{WHOLE}[health]\nchecks = [[\"true\"], []]\n"));
+        assert_eq!(refused, "etc/agent.toml:14:10: it names no program");
+        let refused = refuse(&format!("{WHOLE}[health]\ntimeout_seconds = 0\n"));
+        assert_eq!(
+            refused,
+            "etc/agent.toml:14:19: in 0 seconds every check would fail"
+        );
     }
 }

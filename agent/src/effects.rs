@@ -7,7 +7,6 @@ use millet_machine::{Effect, Event, Identity, Update};
 use millet_protocol::{ErrorCode, Slot};
 
 use crate::agent::{Age, Agent, Flow, in_thread};
-use crate::command;
 use crate::error::Error;
 use crate::state::Phase;
 use crate::verify;
@@ -52,9 +51,9 @@ impl Agent {
 
     async fn check_health(&mut self) -> Event {
         self.enter(Phase::OnTrial, "checking the health of what runs");
-        let time = Duration::from_secs(self.device.config.health.timeout_seconds);
-        for check in &self.device.config.health.checks {
-            if let Err(error) = command::run(check, time).await {
+        let config = &self.device.config;
+        for check in &config.health.checks {
+            if let Err(error) = check.run(config.folder(), config.health.timeout()).await {
                 self.screen.say(&error.to_string());
                 return Event::Unhealthy;
             }
@@ -113,7 +112,8 @@ impl Agent {
         self.enter(Phase::Rebooting, "the device goes down");
         // Sent before the reboot, so that silence afterwards counts; but no server holds a reboot up.
         let _ = tokio::time::timeout(REPORT_TIME, self.flush_reports()).await;
-        match command::run(&self.device.config.boot.reboot, REBOOT_TIME).await {
+        let config = &self.device.config;
+        match config.boot.reboot.run(config.folder(), REBOOT_TIME).await {
             Ok(()) => Ok(Flow::Rebooting),
             Err(error) => {
                 self.step(Event::RebootFailed)?;

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use millet_payload::{ApplyError, HeadError};
-use millet_protocol::{Build, NameError, PartitionName, Slot};
+use millet_protocol::{Build, Model, NameError, PartitionName, Slot};
 use millet_signing::TrustError;
 
 /// What can go wrong on a device. Each names the operation and its subject and holds its source.
@@ -41,13 +41,17 @@ pub enum Error {
         /// What is wrong there.
         message: String,
     },
-    /// The configuration contradicts itself.
-    #[error("{}: {message}", path.display())]
-    ConfigRule {
-        /// The file.
+    /// A program that an update would need, found missing before one began.
+    #[error("{}: {setting} names the program {program:?}, which {reason}", path.display())]
+    NoProgram {
+        /// The configuration file.
         path: PathBuf,
-        /// What is wrong.
-        message: String,
+        /// The setting, such as `boot.reboot`.
+        setting: &'static str,
+        /// As configured.
+        program: String,
+        /// Why it cannot be started.
+        reason: String,
     },
     /// Another agent works here.
     #[error("another millet-agent (process {holder}) holds the state directory {}", directory.display())]
@@ -101,6 +105,16 @@ pub enum Error {
         repository: String,
         /// Which check failed.
         source: TrustError,
+    },
+    /// The configuration names a model that nobody signed for.
+    #[error("the repository at {repository} has no model {model}; {known}: set `model` to this device's")]
+    NoModel {
+        /// Its address.
+        repository: String,
+        /// As configured.
+        model: Model,
+        /// The models that it has, in a sentence.
+        known: String,
     },
     /// Signed metadata does not name something that it must.
     #[error("the repository does not name {what}")]

@@ -5,7 +5,7 @@
 
 mod agent;
 pub mod boot_control;
-mod command;
+pub mod command;
 pub mod config;
 mod device;
 mod download;

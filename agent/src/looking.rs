@@ -54,6 +54,9 @@ impl Agent {
     pub(crate) async fn decide(&mut self, skip_wave: bool) -> Result<Decision, Error> {
         self.enter(Phase::Checking, &self.device.repository.address);
         self.refresh(Age::New).await?;
+        if let Some(look) = &self.look {
+            self.device.repository.has_model(look)?;
+        }
         if !self.identified {
             self.identify_running().await?;
             self.identified = true;

@@ -9,7 +9,7 @@ use millet_machine::policy::{Offer, OfferedBuild};
 use millet_protocol::{
     Build, BuildManifest, Channel, DeltaCustom, Model, PayloadKind, RolloutDocument, Sha256Digest, targets,
 };
-use millet_signing::metadata::TargetFile;
+use millet_signing::metadata::{TargetFile, Targets};
 use millet_signing::{Refresh, Step, TrustError, TrustedSet, effective_now};
 use serde::de::DeserializeOwned;
 
@@ -128,6 +128,31 @@ impl Repository {
         let verified = refresh.finish().map_err(self.trust())?;
         let at = last.at.unwrap_or(Timestamp::UNIX_EPOCH);
         self.read(verified.set, at, floor, Keep::No).await
+    }
+
+    /// Whether the repository has builds of this model at all. An update under way does not ask: it is given up where its
+    /// model was taken away.
+    pub fn has_model(&self, look: &Look) -> Result<(), Error> {
+        let roles = look.set.targets().into_iter().flat_map(Targets::delegated_roles);
+        let roles: Vec<&str> = roles.map(|role| role.name.as_str()).collect();
+        if roles.contains(&targets::builds_role(&self.model).as_str()) {
+            return Ok(());
+        }
+        let model = |role: &&str| role.strip_prefix("builds.")?.parse::<Model>().ok();
+        let models: Vec<String> = roles
+            .iter()
+            .filter_map(model)
+            .map(|model| model.to_string())
+            .collect();
+        Err(Error::NoModel {
+            repository: self.address.clone(),
+            model: self.model.clone(),
+            known: if models.is_empty() {
+                "it has none yet".to_owned()
+            } else {
+                format!("it has: {}", models.join(", "))
+            },
+        })
     }
 
     /// Finds the deltas that lead from the running build to what a look offers.

@@ -164,7 +164,7 @@ mod tests {
                 misc: self.folder.path().join("misc"),
                 cmdline: self.folder.path().join("cmdline"),
                 properties: vec![self.folder.path().join("build.prop")],
-                reboot: vec!["true".to_owned()],
+                reboot: vec!["true".to_owned()].try_into().unwrap(),
             }
         }
 

@@ -34,8 +34,11 @@ struct Answer {
 
 /// Runs the command.
 pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit> {
+    // Said here too, so that nobody waits for a build that could not be tried.
+    device.config.check_programs()?;
     let mut knowledge = device.knowledge()?;
     let mut look = device.repository.look(Keep::No).await.context("cannot check")?;
+    device.repository.has_model(&look)?;
     let slot = knowledge.boot.running;
     if knowledge.running().is_none() {
         let identity = device.identify(&look, slot, Keep::No).await?;

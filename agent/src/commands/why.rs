@@ -40,6 +40,7 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
         // Offline, the last look still explains itself, if there was one.
         Err(error) => device.repository.recall().await.map_err(|_| error)?,
     };
+    device.repository.has_model(&look)?;
     device.repository.fit(&mut look, knowledge.running_build());
     let decision = match look.offer(device.edge.now()) {
         Some((offer, now)) => decide(&knowledge.facts(&device.config), &offer, now, false),

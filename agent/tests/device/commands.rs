@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::symlink;
 use std::process::{Command, Stdio};
 
 use jiff::Timestamp;
 use millet_agent::reports::Privacy;
-use millet_protocol::RolloutState;
+use millet_protocol::{RolloutState, Slot};
 
 use crate::bench::{BLOCKS, Bench};
 use crate::repository::Repository;
@@ -54,6 +55,13 @@ fn changed(bench: &Bench, changes: &[(&str, &str)], arguments: &[&str]) -> Said 
 
 fn said(bench: &Bench, arguments: &[&str]) -> Said {
     changed(bench, &[], arguments)
+}
+
+/// The line of the configuration that begins so.
+fn line(bench: &Bench, setting: &str) -> String {
+    let text = bench.config_text();
+    let line = text.lines().find(|line| line.starts_with(setting)).unwrap();
+    line.to_owned()
 }
 
 #[test]
@@ -154,4 +162,96 @@ fn nobody_at_the_terminal_agrees_to_nothing() {
     assert!(said.err.contains("Nobody is there to ask"), "{}", said.err);
     assert!(said.err.contains("--yes"), "{}", said.err);
     assert!(bench.server.asked().iter().all(|asked| asked.method != "POST"));
+}
+
+#[test]
+fn commands_run_in_the_configurations_folder() {
+    let mut bench = bench();
+    bench.release(2);
+    // A link, because a script that was written a moment ago may be busy still.
+    symlink("/usr/bin/test", bench.path("check")).unwrap();
+    fs::write(bench.path("flag"), "").unwrap();
+    let (checks, reboot) = (line(&bench, "checks"), line(&bench, "reboot"));
+    let changes = [
+        (checks.as_str(), r#"checks = [["./check", "-e", "flag"]]"#),
+        (reboot.as_str(), r#"reboot = ["touch", "rebooted"]"#),
+    ];
+    let installed = changed(&bench, &changes, &["run", "--once"]);
+    assert_eq!(installed.code, Some(11), "{}", installed.err);
+    assert!(bench.path("rebooted").exists());
+    assert_eq!(bench.boot(), Slot::B);
+    let confirmed = changed(&bench, &changes, &["run", "--once"]);
+    assert_eq!(confirmed.code, Some(0), "{}", confirmed.err);
+    assert!(bench.block().slot(Slot::B).successful);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_found_out_before_anything_is_written() {
+    let mut bench = bench();
+    bench.release(2);
+    let (checks, reboot) = (line(&bench, "checks"), line(&bench, "reboot"));
+    fs::write(bench.path("readme"), "no program").unwrap();
+    let before = (
+        fs::read(bench.path("misc")).unwrap(),
+        fs::read(bench.path("system_b")).unwrap(),
+    );
+    for (old, new, setting) in [
+        (&checks, r#"checks = [["true"], ["./nowhere"]]"#, "health.checks"),
+        (&checks, r#"checks = [["./readme"]]"#, "health.checks"),
+        (&reboot, r#"reboot = ["no-such-reboot"]"#, "boot.reboot"),
+        (&reboot, r#"reboot = ["/nowhere/reboot"]"#, "boot.reboot"),
+    ] {
+        for arguments in [
+            &["check"] as &[&str],
+            &["run", "--once"],
+            &["install", "--now"],
+            &["rollback"],
+        ] {
+            let said = changed(&bench, &[(old, new)], arguments);
+            assert_eq!(said.code, Some(1), "{new} {arguments:?}: {}", said.out);
+            assert!(said.err.contains(setting), "{new} {arguments:?}: {}", said.err);
+        }
+    }
+    assert!(bench.payloads().is_empty());
+    let after = (
+        fs::read(bench.path("misc")).unwrap(),
+        fs::read(bench.path("system_b")).unwrap(),
+    );
+    assert_eq!(before, after);
+}
+
+#[test]
+fn a_build_without_the_check_program_is_left_again() {
+    let mut bench = bench();
+    bench.release(2);
+    symlink("/usr/bin/true", bench.path("check")).unwrap();
+    let checks = line(&bench, "checks");
+    let changes = [(checks.as_str(), r#"checks = [["./check"]]"#)];
+    assert_eq!(changed(&bench, &changes, &["run", "--once"]).code, Some(11));
+    assert_eq!(bench.boot(), Slot::B);
+    // It came with the old system, and the new one has none.
+    fs::remove_file(bench.path("check")).unwrap();
+    let left = changed(&bench, &changes, &["run", "--once"]);
+    assert_eq!(left.code, Some(11), "{}", left.err);
+    assert_eq!(bench.boot(), Slot::A);
+}
+
+#[test]
+fn a_model_that_the_repository_does_not_have_is_named() {
+    let bench = bench();
+    let typo = [("model = \"rubik\"", "model = \"rubic\"")];
+    for arguments in [
+        &["check"] as &[&str],
+        &["run", "--once"],
+        &["install", "--now"],
+        &["why"],
+    ] {
+        let said = changed(&bench, &typo, arguments);
+        assert_eq!(said.code, Some(1), "{arguments:?}: {}", said.out);
+        assert!(
+            said.err.contains("has no model rubic; it has: rubik"),
+            "{arguments:?}: {}",
+            said.err
+        );
+    }
 }
