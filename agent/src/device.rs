@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use millet_machine::policy::{self, Device as Facts};
-use millet_machine::{Boot, Identity, Journal};
+use millet_machine::{Boot, Identity, Journal, Machine};
 use millet_protocol::{Build, Slot};
 
 use crate::boot_control::{BootControl, Misc};
@@ -34,7 +34,7 @@ pub struct Device {
 /// What a device knows of itself without asking anybody.
 #[derive(Debug, Clone)]
 pub struct Knowledge {
-    /// The journal as it stands on the disk.
+    /// The journal, as it stands in this boot.
     pub journal: Journal,
     /// What boot control says.
     pub boot: Boot,
@@ -87,9 +87,10 @@ impl Device {
 
     /// What the device knows of itself.
     pub fn knowledge(&self) -> Result<Knowledge, Error> {
+        let boot = self.boot(&*self.boot_control()?)?;
         Ok(Knowledge {
-            journal: self.state.journal()?,
-            boot: self.boot(&*self.boot_control()?)?,
+            journal: Machine::seen(self.state.journal()?, boot),
+            boot,
             kept: self.state.kept()?,
             seed: self.state.secret("seed", &*self.edge)?,
         })

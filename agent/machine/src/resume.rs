@@ -2,12 +2,42 @@
 
 use millet_protocol::{ErrorCode, Outcome};
 
-use crate::{Boot, Machine, State, Update};
+use crate::{Boot, Journal, Machine, State, Update};
 
 /// How often a reboot that comes back to the old slot is asked for again.
 const REBOOTS: u32 = 5;
 
 impl Machine {
+    /// A journal as it stands in this boot, for whoever only looks: what it promised before the boot came true, or did not.
+    /// What an agent does in this boot stays as it is, where [`Machine::start`] would have it begin again.
+    pub fn seen(journal: Journal, boot: Boot) -> Journal {
+        let on_target = journal
+            .state
+            .update()
+            .is_some_and(|update| update.target == boot.running);
+        let of_this_boot = match &journal.state {
+            State::Idle | State::Settling | State::MarkingGood => true,
+            State::Preparing { .. }
+            | State::Writing { .. }
+            | State::Verifying { .. }
+            | State::Verified { .. }
+            | State::Switching { .. }
+            | State::Staged { .. }
+            | State::Unstaging { .. } => !on_target,
+            // Where the target cannot boot any more, its tries are used up.
+            State::Rebooting { .. } => !on_target && boot.other_bootable,
+            State::OnTrial { .. }
+            | State::Confirming { .. }
+            | State::Reverting { .. }
+            | State::Reverted { .. } => on_target,
+        };
+        if of_this_boot {
+            journal
+        } else {
+            Self::start(journal, boot).journal
+        }
+    }
+
     pub(crate) fn resume_on_target(&mut self, state: State) -> State {
         match state {
             State::Verifying { update }

@@ -162,16 +162,20 @@ impl World {
 
     /// The agent starts from what is on the disk.
     fn start_agent(&mut self, running: Slot) {
-        let boot = Boot {
+        // The process is new: it has verified nothing, even when the machine did not boot.
+        self.verified_this_boot = [false; 2];
+        self.machine = Machine::start(serde_json::from_str(&self.journal).unwrap(), self.boot(running));
+        self.save();
+    }
+
+    /// What boot control says while a slot runs.
+    fn boot(&self, running: Slot) -> Boot {
+        Boot {
             running,
             good: self.block.slot(running).successful,
             other_bootable: self.block.slot(running.other()).bootable(),
             at: at(0),
-        };
-        // The process is new: it has verified nothing, even when the machine did not boot.
-        self.verified_this_boot = [false; 2];
-        self.machine = Machine::start(serde_json::from_str(&self.journal).unwrap(), boot);
-        self.save();
+        }
     }
 
     fn save(&mut self) {
@@ -334,7 +338,10 @@ proptest! {
             world.turn(chance, week);
             let choice = world.block.choice();
             prop_assert!(choice.is_some_and(|slot| world.build(slot).is_some()), "{world:?}");
-            prop_assert!(world.machine.journal().outbox.len() <= Journal::LONGEST_OUTBOX);
+            let journal = world.machine.journal();
+            prop_assert!(journal.outbox.len() <= Journal::LONGEST_OUTBOX);
+            let seen = Machine::seen(journal.clone(), world.boot(world.running()));
+            prop_assert_eq!(&seen, journal, "whoever looks sees what the agent of this boot does");
         }
         world.calm_down();
         let running = world.running();
@@ -392,6 +399,22 @@ fn a_good_update_is_confirmed_and_reported() {
     assert_eq!(sent.from, Some("V1".parse().unwrap()));
     assert_eq!(sent.install_seconds, Some(60));
     assert!(world.machine.journal().confirmed_at(Slot::B).is_some());
+}
+
+#[test]
+fn what_a_journal_promised_is_seen_to_have_come_true() {
+    let mut world = World::new();
+    world.event(Event::Begin(Box::new(plan(2, PayloadKind::Delta))));
+    while !matches!(world.machine.journal().state, State::Rebooting { .. }) {
+        world.turn(Chance::Works, 2);
+    }
+    let promised = world.machine.journal().clone();
+    let trial = Machine::seen(promised.clone(), world.boot(Slot::B));
+    assert!(matches!(trial.state, State::OnTrial { .. }), "{:?}", trial.state);
+    assert_eq!(trial.slot(Slot::B), Some(&identity(2)));
+    world.block.mark_unbootable(Slot::B);
+    let back = Machine::seen(promised, world.boot(Slot::A));
+    assert_eq!(back.failed.unwrap().error, Some(ErrorCode::NoBoot));
 }
 
 #[test]

@@ -5,10 +5,11 @@ use millet_agent::Device;
 use millet_agent::output::{print, print_json};
 use millet_agent::repository::{Keep, Look};
 use millet_machine::policy::{Decision, No, Reason, decide};
-use millet_machine::{Payload, Source, State};
+use millet_machine::{Payload, Source};
 use millet_protocol::{Build, PayloadKind};
 use serde::Serialize;
 
+use super::under_way::{needs_reboot, outlook};
 use super::{Exit, sentence};
 
 /// Ask the repository whether a build waits for this device. Changes nothing.
@@ -52,16 +53,17 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
             until: None,
         }),
     };
-    let answer = answer(device, &look, knowledge.running_build(), &decision);
+    let mut answer = answer(device, &look, knowledge.running_build(), &decision);
+    if let Some(words) = outlook(device, &knowledge, &look) {
+        answer.reason = words;
+        (answer.payload, answer.bytes) = (None, None);
+    }
     if arguments.json {
         print_json(&answer)?;
     } else {
         show(&answer)?;
     }
-    if matches!(
-        knowledge.journal.state,
-        State::Staged { .. } | State::Rebooting { .. }
-    ) {
+    if needs_reboot(&knowledge.journal.state) {
         return Ok(Exit::Reboot);
     }
     Ok(if answer.available {

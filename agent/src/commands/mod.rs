@@ -8,6 +8,7 @@ pub mod rollback;
 pub mod run;
 mod send;
 pub mod status;
+mod under_way;
 pub mod vote;
 pub mod why;
 

@@ -8,6 +8,7 @@ use millet_protocol::{Build, Channel, Model, PayloadKind, Sequence, Slot};
 use serde::Serialize;
 
 use super::Exit;
+use super::under_way::{needs_reboot, stage, under_way};
 
 /// What this device runs and does.
 #[derive(Debug, Args)]
@@ -28,9 +29,11 @@ struct Answer {
     confirmed_at: Option<Timestamp>,
     other_slot: Option<Build>,
     other_bootable: bool,
-    /// What the agent does now, or did last.
+    /// What the agent does now, or did last, which may have been before this boot.
     phase: Option<String>,
     update: Option<UpdateAnswer>,
+    #[serde(skip)]
+    under_way: Option<String>,
     failed: Option<FailedBuild>,
     floor: Option<Sequence>,
     data_epoch: Option<u32>,
@@ -42,6 +45,8 @@ struct Answer {
 struct UpdateAnswer {
     build: Build,
     target: Slot,
+    /// Where it stands in this boot.
+    stage: &'static str,
     payload: Option<PayloadKind>,
     progress: Option<Progress>,
 }
@@ -70,9 +75,11 @@ pub fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit> {
         update: journal.state.update().map(|update| UpdateAnswer {
             build: update.identity.build.clone(),
             target: update.target,
+            stage: stage(&journal.state),
             payload: update.payload_kind(),
             progress,
         }),
+        under_way: under_way(&journal.state),
         failed: journal.failed.clone(),
         floor: knowledge.kept.sequence,
         data_epoch: knowledge.kept.data_epoch,
@@ -84,9 +91,10 @@ pub fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit> {
     } else {
         show(device, &answer)?;
     }
-    Ok(match &journal.state {
-        State::Staged { .. } | State::Rebooting { .. } | State::Reverted { .. } => Exit::Reboot,
-        _ => Exit::Done,
+    Ok(if needs_reboot(&journal.state) {
+        Exit::Reboot
+    } else {
+        Exit::Done
     })
 }
 
@@ -119,13 +127,8 @@ fn show(device: &Device, answer: &Answer) -> anyhow::Result<()> {
         answer.slot.other(),
         name(&answer.other_slot)
     ))?;
-    if let Some(update) = &answer.update {
-        print(&format!(
-            "{}: {} in slot {}",
-            answer.phase.as_deref().unwrap_or("under way"),
-            update.build,
-            update.target
-        ))?;
+    if let Some(words) = &answer.under_way {
+        print(words)?;
     }
     if let Some(failed) = &answer.failed {
         print(&format!("{} is not taken again on this device", failed.build))?;

@@ -7,6 +7,7 @@ use millet_machine::policy::{Decision, No, Reason, decide};
 use millet_protocol::Build;
 use serde::Serialize;
 
+use super::under_way::outlook;
 use super::{Exit, sentence};
 
 /// Why this device does or does not get a build, and when.
@@ -59,12 +60,13 @@ pub async fn run(device: &Device, arguments: &Arguments) -> anyhow::Result<Exit>
     let answer = Answer {
         running: knowledge.running_build().cloned(),
         offered: look.rollout.as_ref().map(|rollout| rollout.build.clone()),
-        because: match &decision {
-            Decision::Take(plan) => format!(
+        because: match (outlook(device, &knowledge, &look), &decision) {
+            (Some(words), _) => words,
+            (None, Decision::Take(plan)) => format!(
                 "it is this device's turn for {}; next: millet-agent install",
                 plan.identity.build
             ),
-            Decision::No(no) => sentence(device, no),
+            (None, Decision::No(no)) => sentence(device, no),
         },
         at: turn.and_then(|turn| turn.ready_at),
         wave: turn.map(|turn| turn.wave),

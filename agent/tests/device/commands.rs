@@ -10,7 +10,7 @@ use millet_agent::reports::Privacy;
 use millet_protocol::{RolloutState, Slot};
 
 use crate::bench::{BLOCKS, Bench};
-use crate::repository::Repository;
+use crate::repository::{Repository, name, sick};
 
 /// A bench of today: the program asks the real clock.
 #[expect(clippy::disallowed_methods, reason = "the program's clock is the real one")]
@@ -254,4 +254,76 @@ fn a_model_that_the_repository_does_not_have_is_named() {
             said.err
         );
     }
+}
+
+#[test]
+fn status_says_what_is_true_in_this_boot() {
+    let mut bench = bench();
+    bench.release(2);
+    let status = |bench: &Bench| said(bench, &["status"]);
+    assert_eq!(said(&bench, &["run", "--once"]).code, Some(11));
+    let staged = status(&bench);
+    assert!(
+        staged.out.contains("V2 is in slot b and boots next"),
+        "{}",
+        staged.out
+    );
+    assert_eq!(staged.code, Some(11));
+
+    assert_eq!(bench.boot(), Slot::B);
+    let trial = status(&bench);
+    assert!(trial.out.contains("V2 is on trial in slot b"), "{}", trial.out);
+    assert!(trial.out.contains("V2 in slot b\n"), "{}", trial.out);
+    assert_eq!(trial.code, Some(0), "{}", trial.out);
+    assert_eq!(said(&bench, &["run", "--once"]).code, Some(0));
+    let confirmed = status(&bench);
+    assert!(!confirmed.out.contains("trial"), "{}", confirmed.out);
+
+    bench.repository.build(&bench.server, 3, sick(3, BLOCKS), |_| ());
+    bench.repository.offer(&bench.server, 3, |_| ());
+    bench.repository.publish(&bench.server);
+    assert_eq!(said(&bench, &["run", "--once"]).code, Some(11));
+    assert_eq!(bench.boot(), Slot::A);
+    assert_eq!(said(&bench, &["run", "--once"]).code, Some(11));
+    let bad = status(&bench);
+    assert!(
+        bad.out.contains("V3 in slot a is not well") && bad.out.contains("slot b boots next"),
+        "{}",
+        bad.out
+    );
+    assert_eq!(bad.code, Some(11));
+
+    assert_eq!(bench.boot(), Slot::B);
+    let back = status(&bench);
+    assert!(!back.out.contains("boots next"), "{}", back.out);
+    assert!(back.out.contains("V3 is not taken again"), "{}", back.out);
+    assert_eq!(back.code, Some(0), "{}", back.out);
+}
+
+#[test]
+fn what_is_staged_already_is_not_offered_again() {
+    let mut bench = bench();
+    bench.release(2);
+    assert_eq!(said(&bench, &["run", "--once"]).code, Some(11));
+    for (arguments, code) in [(&["why"] as &[&str], 0), (&["check"], 11)] {
+        let said = said(&bench, arguments);
+        assert_eq!(said.code, Some(code), "{arguments:?}");
+        assert!(
+            said.out.contains("V2 is in slot b and boots next"),
+            "{arguments:?}: {}",
+            said.out
+        );
+        assert!(!said.out.contains("install"), "{arguments:?}: {}", said.out);
+    }
+    bench.repository.offer(&bench.server, 2, |rollout| {
+        rollout.state = RolloutState::Halted;
+        rollout.reason = Some("it is too warm".to_owned());
+    });
+    bench.repository.publish(&bench.server);
+    let halted = said(&bench, &["why"]);
+    assert!(halted.out.contains("it is too warm"), "{}", halted.out);
+    let json = said(&bench, &["status", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["update"]["build"], name(2).as_str());
+    assert_eq!(json["update"]["stage"], "rebooting");
 }
