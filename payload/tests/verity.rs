@@ -6,8 +6,8 @@ mod support;
 use std::io;
 
 use millet_payload::{
-    ApplyError, CHECKPOINT_BYTES, Checkpoint, Head, HeadError, PartitionFault, ReadAt, Slots, Target,
-    VerityFault, apply,
+    ApplyError, CHECKPOINT_BYTES, Checkpoint, Head, HeadError, Observer, PartitionFault, ReadAt, Slots,
+    Target, VerityFault, apply,
 };
 use millet_protocol::{PartitionName, Sha256Digest};
 use sha2::{Digest, Sha256};
@@ -90,6 +90,55 @@ fn trees_and_fec_lie_where_the_payload_says() {
     assert!(image[fec_at as usize * BLOCK..] == other[(case.blocks + 2) as usize * BLOCK..]);
 }
 
+/// Wants to stop as soon as everything is written but tree and FEC.
+struct StopsThen {
+    journal: Journal,
+    operations: u64,
+}
+
+impl Observer for StopsThen {
+    fn written(&mut self, bytes: u64) {
+        self.journal.written(bytes);
+    }
+
+    fn checkpoint(&mut self, at: Checkpoint) -> io::Result<()> {
+        self.journal.checkpoint(at)
+    }
+
+    fn stop(&self) -> bool {
+        self.journal.operations == self.operations
+    }
+}
+
+#[test]
+fn a_stop_while_tree_and_fec_are_made_is_heard() {
+    let payload = Case {
+        blocks: 5000,
+        ..CASES[0]
+    }
+    .payload();
+    let head = head(&payload);
+    let mut observer = StopsThen {
+        journal: Journal::default(),
+        operations: head.operations(),
+    };
+    let slots = MemorySlots::new(&Images::new());
+    let stopped = apply(
+        &head,
+        Checkpoint::default(),
+        &mut blobs(&payload),
+        &slots,
+        &mut observer,
+    );
+    assert!(matches!(stopped, Err(ApplyError::Stopped)), "{stopped:?}");
+    // What is behind the operations is not made, so a checkpoint that skips them must not be there.
+    let checkpoints = observer.journal.checkpoints;
+    assert!(
+        checkpoints.iter().all(|at| at.operation < head.operations()),
+        "{checkpoints:?}"
+    );
+}
+
 #[test]
 fn a_resume_from_every_checkpoint_makes_the_same() {
     let case = Case {
@@ -99,10 +148,10 @@ fn a_resume_from_every_checkpoint_makes_the_same() {
     let payload = case.payload();
     let head = head(&payload);
     let expected = make(&payload).unwrap();
-    for stop_before in 0..head.operations() {
+    for stop_at in 0..head.operations() {
         let slots = MemorySlots::new(&Images::new());
         let mut journal = Journal {
-            stop_before: Some(stop_before),
+            stop_at: Some(stop_at),
             ..Journal::default()
         };
         let mut all = blobs(&payload);

@@ -158,6 +158,7 @@ impl ApplyError {
                 kind,
                 error,
             },
+            Fault::Stopped => Self::Stopped,
         }
     }
 }

@@ -3,8 +3,8 @@ use std::io;
 use millet_protocol::{BLOCK_SIZE, Sha256Digest};
 use sha2::{Digest, Sha256};
 
-use super::Fault;
 use super::patch::OldBytes;
+use super::{Fault, Halt};
 use crate::format::Extent;
 use crate::storage::{COPY_BUFFER, ReadAt, step};
 
@@ -14,6 +14,7 @@ const SHORT_WINDOW: usize = 8 * 1024;
 /// Extents of the old partition, read as one run of bytes.
 pub(super) struct ExtentReader<'a> {
     source: &'a dyn ReadAt,
+    halt: &'a Halt,
     /// Where each extent begins in the run, and where in the partition.
     extents: Vec<(u64, u64)>,
     size: u64,
@@ -24,7 +25,11 @@ pub(super) struct ExtentReader<'a> {
 }
 
 impl<'a> ExtentReader<'a> {
-    pub(super) fn new(source: Option<&'a dyn ReadAt>, extents: &[Extent]) -> Result<Self, Fault> {
+    pub(super) fn new(
+        source: Option<&'a dyn ReadAt>,
+        extents: &[Extent],
+        halt: &'a Halt,
+    ) -> Result<Self, Fault> {
         // A partition with reading operations has been opened with its source.
         let source = source.ok_or_else(|| Fault::Source(io::ErrorKind::NotFound.into()))?;
         let mut size = 0;
@@ -35,6 +40,7 @@ impl<'a> ExtentReader<'a> {
         }
         Ok(Self {
             source,
+            halt,
             extents: starts,
             size,
             buffer: Vec::new(),
@@ -51,6 +57,7 @@ impl<'a> ExtentReader<'a> {
         let mut buffer = vec![0; COPY_BUFFER];
         let mut done = 0;
         while done < self.size {
+            self.halt.check()?;
             let read = self.read_some(done, &mut buffer)?;
             hasher.update(&buffer[..read]);
             each(&buffer[..read])?;
@@ -82,6 +89,7 @@ impl OldBytes for ExtentReader<'_> {
     }
 
     fn at(&mut self, position: u64, longest: usize) -> Result<&[u8], Fault> {
+        self.halt.check()?;
         let (start, mut length) = self.window;
         let inside = position
             .checked_sub(start)

@@ -2,6 +2,7 @@
 
 mod copy;
 mod decode;
+mod drive;
 mod error;
 mod extents;
 mod patch;
@@ -12,8 +13,6 @@ mod write;
 mod zstd;
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
-use std::thread::Scope;
 
 use millet_protocol::BLOCK_SIZE;
 use serde::{Deserialize, Serialize};
@@ -23,7 +22,7 @@ use crate::format::{Action, Operation};
 use crate::read::{Head, Partition};
 use crate::storage::{ReadAt, Slots, Target, hash};
 
-use decode::Task;
+use drive::{Driver, Event, Halt};
 use extents::ExtentReader;
 
 pub use error::{ApplyError, DecodeError};
@@ -45,18 +44,14 @@ pub trait Observer {
     fn written(&mut self, blob_bytes_done: u64);
     /// After the targets were synced, about every 16 MiB written and at the end. An error stops.
     fn checkpoint(&mut self, at: Checkpoint) -> io::Result<()>;
-    /// Asked before each operation is begun; `true` takes a checkpoint and ends with [`ApplyError::Stopped`].
+    /// Asked before each operation is begun, while what it reads is hashed, and a few times a second while it is decoded
+    /// or verity data is computed. `true` ends with [`ApplyError::Stopped`] after a checkpoint behind what is done by then:
+    /// short operations that were begun are brought to their end, long ones are left.
     fn stop(&self) -> bool;
 }
 
 /// Bytes written between two checkpoints: what an interruption may cost.
 pub const CHECKPOINT_BYTES: u64 = 16 << 20;
-
-/// Operations that wait for the decoding thread, at most.
-const TASKS: usize = 16;
-
-/// Bytes of blobs in memory at a time, unless a single one is longer.
-const BLOBS_UNDERWAY: u64 = 512 << 10;
 
 /// Writes every partition of the payload from the checkpoint `from` on (the default one is the start).
 ///
@@ -77,13 +72,7 @@ pub fn apply(
     observer: &mut dyn Observer,
 ) -> Result<(), ApplyError> {
     check_resumable(head, from)?;
-    let mut driver = Driver {
-        next: Checkpoint::default(),
-        unsynced: 0,
-        underway: 0,
-        blobs,
-        observer,
-    };
+    let mut driver = Driver::new(blobs, observer);
     for partition in head.partitions() {
         let after = driver.next.operation + partition.operations.len() as u64;
         if after <= from.operation {
@@ -138,196 +127,6 @@ pub fn clear_footer(target: &mut dyn Target, image_size: u64) -> io::Result<()> 
     target.write_all_at(&[0; BLOCK_SIZE as usize], last)
 }
 
-/// What the other threads tell the one that leads them.
-enum Event {
-    /// Another operation is written; so many bytes of blobs are used.
-    Written(u64),
-    /// Everything before it survives a power cut.
-    Durable(Checkpoint),
-    Failed(ApplyError),
-}
-
-/// Leads: reads and checks blobs and sources while the operations before are decoded and written.
-struct Driver<'a> {
-    /// The operation to hand on next.
-    next: Checkpoint,
-    /// Bytes handed on since the last checkpoint was asked for.
-    unsynced: u64,
-    /// Bytes of blobs that are handed on and not used yet.
-    underway: u64,
-    blobs: &'a mut dyn Read,
-    observer: &'a mut dyn Observer,
-}
-
-impl Driver<'_> {
-    fn partition(&mut self, open: &Open, from: Checkpoint, slots: &dyn Slots) -> Result<(), ApplyError> {
-        let name = &open.partition.name;
-        let mut target = open_target(open.partition, slots)?;
-        self.operations(open, from, &mut *target)?;
-        verity::write(open.partition, &mut *target)?;
-        clear_footer(&mut *target, open.partition.new.size).map_err(ApplyError::storage_of(name))?;
-        target.sync().map_err(ApplyError::storage_of(name))?;
-        self.unsynced = 0;
-        self.observer
-            .checkpoint(self.next)
-            .map_err(ApplyError::Checkpoint)
-    }
-
-    fn operations(
-        &mut self,
-        open: &Open,
-        from: Checkpoint,
-        target: &mut dyn Target,
-    ) -> Result<(), ApplyError> {
-        let partition = open.partition;
-        let (events, heard) = channel();
-        std::thread::scope(|scope| {
-            let (tasks, to_decode) = sync_channel(TASKS);
-            let (orders, writing) = write::orders();
-            let to_writer = events.clone();
-            spawn(scope, "write", move || {
-                if let Err(error) = writing.run(target, &to_writer) {
-                    let _ = to_writer.send(Event::Failed(ApplyError::storage_of(&partition.name)(error)));
-                }
-            })?;
-            spawn(scope, "decode", move || {
-                if let Err((index, fault)) = decode::run(to_decode, open.source.as_deref(), orders) {
-                    let _ = events.send(Event::Failed(open.failed(index, fault)));
-                }
-            })?;
-            let result = self.hand_on(open, from, &tasks, &heard);
-            // Without more tasks the threads come to an end, and with them the events.
-            drop(tasks);
-            result?;
-            heard.iter().try_for_each(|event| self.hear(event))
-        })
-    }
-
-    fn hand_on<'a>(
-        &mut self,
-        open: &Open<'a>,
-        from: Checkpoint,
-        tasks: &SyncSender<Task<'a>>,
-        heard: &Receiver<Event>,
-    ) -> Result<(), ApplyError> {
-        let operations = &open.partition.operations;
-        for (index, operation) in operations.iter().enumerate() {
-            if self.next.operation < from.operation {
-                self.next.operation += 1;
-                continue;
-            }
-            self.next.blob_offset = self.next.blob_offset.max(from.blob_offset);
-            heard.try_iter().try_for_each(|event| self.hear(event))?;
-            if self.observer.stop() {
-                self.checkpoint(tasks, heard)?;
-                return Err(ApplyError::Stopped);
-            }
-            let length = operation.blob().map_or(0, |blob| blob.length);
-            while self.underway > 0 && self.underway + length > BLOBS_UNDERWAY {
-                self.hear_one(heard)?;
-            }
-            let blob = match self.fetch(length) {
-                Ok(blob) => blob,
-                Err(error) => {
-                    self.checkpoint(tasks, heard)?;
-                    return Err(ApplyError::Blobs(error));
-                }
-            };
-            open.check(operation, &blob)
-                .map_err(|fault| open.failed(index, fault))?;
-            self.next.operation += 1;
-            self.next.blob_offset += length;
-            self.underway += length;
-            let task = Task::Operation {
-                index,
-                operation,
-                blob,
-                blob_offset: self.next.blob_offset,
-            };
-            self.send(tasks, task, heard)?;
-            self.unsynced += operation.destination_size();
-            // The last operation's checkpoint waits for verity data and footer.
-            if self.unsynced >= CHECKPOINT_BYTES && index + 1 < operations.len() {
-                self.unsynced = 0;
-                self.send(tasks, Task::Sync(self.next), heard)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn fetch(&mut self, length: u64) -> io::Result<Vec<u8>> {
-        let mut blob = Vec::new();
-        // The head was refused if this were more than LONGEST_BLOB; growing step by step would take twice as much.
-        blob.reserve_exact(usize::try_from(length).map_err(|_| io::ErrorKind::OutOfMemory)?);
-        let read = (&mut *self.blobs).take(length).read_to_end(&mut blob)?;
-        if read as u64 != length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(blob)
-    }
-
-    /// Waits until everything handed on is durable and the observer has heard of it.
-    fn checkpoint<'a>(
-        &mut self,
-        tasks: &SyncSender<Task<'a>>,
-        heard: &Receiver<Event>,
-    ) -> Result<(), ApplyError> {
-        self.send(tasks, Task::Sync(self.next), heard)?;
-        while self.hear_one(heard)? != Some(self.next) {}
-        Ok(())
-    }
-
-    fn send<'a>(
-        &mut self,
-        tasks: &SyncSender<Task<'a>>,
-        task: Task<'a>,
-        heard: &Receiver<Event>,
-    ) -> Result<(), ApplyError> {
-        match tasks.send(task) {
-            Ok(()) => Ok(()),
-            // The decoding thread ended early. Somebody has said why.
-            Err(_) => loop {
-                self.hear_one(heard)?;
-            },
-        }
-    }
-
-    /// Waits for an event; returns the checkpoint that it brought, if it did.
-    fn hear_one(&mut self, heard: &Receiver<Event>) -> Result<Option<Checkpoint>, ApplyError> {
-        let event = heard.recv().map_err(|_| ApplyError::Stopped)?;
-        let durable = match &event {
-            Event::Durable(at) => Some(*at),
-            _ => None,
-        };
-        self.hear(event)?;
-        Ok(durable)
-    }
-
-    fn hear(&mut self, event: Event) -> Result<(), ApplyError> {
-        match event {
-            Event::Written(blob_offset) => {
-                self.underway = self.next.blob_offset - blob_offset;
-                self.observer.written(blob_offset);
-                Ok(())
-            }
-            Event::Durable(at) => self.observer.checkpoint(at).map_err(ApplyError::Checkpoint),
-            Event::Failed(error) => Err(error),
-        }
-    }
-}
-
-fn spawn<'scope>(
-    scope: &'scope Scope<'scope, '_>,
-    name: &str,
-    work: impl FnOnce() + Send + 'scope,
-) -> Result<(), ApplyError> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn_scoped(scope, work)
-        .map(drop)
-        .map_err(ApplyError::Threads)
-}
-
 /// A partition whose operations are being executed.
 struct Open<'a> {
     partition: &'a Partition,
@@ -343,15 +142,22 @@ impl<'a> Open<'a> {
     }
 
     /// Compares the hashes of a blob and of what a patch reads: no decoder sees other bytes.
-    fn check(&self, operation: &Operation, blob: &[u8]) -> Result<(), Fault> {
+    fn check(
+        &self,
+        operation: &Operation,
+        blob: &[u8],
+        halt: &Halt,
+        stops: &mut dyn FnMut() -> bool,
+    ) -> Result<(), Fault> {
         if let Some(expected) = operation.blob()
             && expected.sha256.0 != <[u8; 32]>::from(Sha256::digest(blob))
         {
             return Err(Fault::Hash("data"));
         }
         if let Action::Patch { source, .. } = &operation.action {
-            let reader = ExtentReader::new(self.source.as_deref(), &source.extents)?;
-            if reader.stream(|_| Ok(()))? != source.sha256 {
+            let reader = ExtentReader::new(self.source.as_deref(), &source.extents, halt)?;
+            let go_on = |_: &[u8]| if stops() { Err(Fault::Stopped) } else { Ok(()) };
+            if reader.stream(go_on)? != source.sha256 {
                 return Err(Fault::Hash("source"));
             }
         }
@@ -375,6 +181,8 @@ enum Fault {
     Storage(io::Error),
     Hash(&'static str),
     Decode(DecodeError),
+    /// Nothing: the observer wants to stop.
+    Stopped,
 }
 
 fn reads(partition: &Partition) -> bool {

@@ -55,7 +55,7 @@ fn puffpatch(reader: &mut dyn OldBytes, blob: &[u8], writer: &mut dyn NewBytes) 
     };
     let source = layout("source", &container.source, reader.size())?;
     let destination = layout("destination", &container.destination, writer.left())?;
-    let mut old = PuffedReader::new(reader, source);
+    let mut old = PuffedReader::new(reader, source, destination.puffed_size());
     let mut new = PuffedWriter::new(writer, destination);
     bspatch(&mut old, container.patch, &mut new)
 }

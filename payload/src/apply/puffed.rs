@@ -9,6 +9,10 @@ use crate::storage::step;
 /// this the blocks of twelve wheels were puffed five times each. Twice this saves a tenth of the time.
 const KEPT: usize = 2 << 20;
 
+/// How often the bytes of an operation may be puffed, on average: ours jumped back for five times of them at most, and
+/// other makers' are cut larger. Without a bound each byte of a patch could ask for a puff of a megabyte.
+const MOST_PUFFED: u64 = 64;
+
 /// Old bytes with deflate puffed, on demand.
 pub(super) struct PuffedReader<'a> {
     old: &'a mut dyn OldBytes,
@@ -17,14 +21,21 @@ pub(super) struct PuffedReader<'a> {
     /// Numbers of extents and their puffs, the one used last at the end.
     kept: Vec<(usize, Vec<u8>)>,
     deflate: Vec<u8>,
+    /// Bytes that may still be puffed.
+    left: u64,
     /// The byte made of raw bits that was asked for last.
     odd: [u8; 1],
 }
 
 impl<'a> PuffedReader<'a> {
-    /// `layout` was checked against the size of `old`.
-    pub(super) fn new(old: &'a mut dyn OldBytes, layout: Layout) -> Self {
+    /// `layout` was checked against the size of `old`; `made` are the puffed bytes that the operation makes.
+    pub(super) fn new(old: &'a mut dyn OldBytes, layout: Layout, made: u64) -> Self {
+        let bytes = old
+            .size()
+            .saturating_add(layout.puffed_size())
+            .saturating_add(made);
         Self {
+            left: bytes.saturating_mul(MOST_PUFFED),
             old,
             layout,
             puffer: Puffer::new(),
@@ -50,6 +61,9 @@ impl<'a> PuffedReader<'a> {
     }
 
     fn make_puff(&mut self, bits: BitExtent, length: u64) -> Result<Vec<u8>, Fault> {
+        let costs = length.max(bits.length / 8);
+        let left = self.left.checked_sub(costs);
+        self.left = left.ok_or(Fault::Decode(DecodeError::Puff(PuffError::TooOften)))?;
         let mut at = bits.offset / 8;
         let end = (bits.offset + bits.length).div_ceil(8);
         self.deflate.clear();
@@ -228,7 +242,7 @@ mod tests {
             let (layout, puffed) = gaps();
             assert_eq!(layout.puffed_size(), puffed.len() as u64);
             let mut old = Memory::old(&GAPS);
-            let mut reader = PuffedReader::new(&mut old, layout);
+            let mut reader = PuffedReader::new(&mut old, layout, 0);
             let mut read = Vec::new();
             while (read.len() as u64) < reader.size() {
                 let piece = reader.at(read.len() as u64, longest).ok().unwrap();
@@ -262,7 +276,7 @@ mod tests {
         let wrong = |offset, length, puff| {
             let layout = Layout::new(&[(BitExtent { offset, length }, puff)], 32);
             let mut old = Memory::old(&GAPS);
-            let mut reader = PuffedReader::new(&mut old, layout);
+            let mut reader = PuffedReader::new(&mut old, layout, 0);
             let at = offset.div_ceil(8);
             format!("{:?}", reader.at(at, 1).err().unwrap())
         };
@@ -298,7 +312,7 @@ mod tests {
         let layout = Layout::new(&all, (stream.len() * copies) as u64);
         let puffs: u64 = all.iter().map(|(_, puff)| puff).sum();
         assert!(puffs > 2 * KEPT as u64, "{puffs}");
-        let mut reader = PuffedReader::new(&mut old, layout);
+        let mut reader = PuffedReader::new(&mut old, layout, 0);
         let mut at = 0;
         while at < reader.size() {
             at += reader.at(at, usize::MAX).ok().unwrap().len() as u64;
@@ -306,6 +320,22 @@ mod tests {
             assert!(kept <= KEPT);
         }
         assert!(reader.kept.len() > 1);
+
+        // Each round makes every puff again, since none of them is kept so long.
+        reader.left = puffs * 3;
+        let mut round = || {
+            let starts = all.iter().scan(0, |at, (_, puff)| {
+                *at += puff;
+                Some(*at - 1)
+            });
+            starts.clone().try_for_each(|at| reader.at(at, 1).map(drop))
+        };
+        assert!(round().is_ok());
+        let error = (0..5).find_map(|_| round().err()).unwrap();
+        assert!(
+            matches!(error, Fault::Decode(DecodeError::Puff(PuffError::TooOften))),
+            "{error:?}"
+        );
     }
 
     #[test]

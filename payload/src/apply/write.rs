@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use millet_protocol::BLOCK_SIZE;
 
 use super::patch::NewBytes;
-use super::{Checkpoint, Event, Fault};
+use super::{Checkpoint, Event, Fault, Halt};
 use crate::format::{Extent, size_of};
 use crate::storage::{COPY_BUFFER, Target, step};
 
@@ -26,6 +26,7 @@ enum Order<'a> {
 pub(super) struct Orders<'a> {
     to: SyncSender<Order<'a>>,
     spare: Receiver<Vec<u8>>,
+    halt: &'a Halt,
 }
 
 /// The writing thread's end.
@@ -35,14 +36,14 @@ pub(super) struct Writing<'a> {
 }
 
 /// Both ends.
-pub(super) fn orders<'a>() -> (Orders<'a>, Writing<'a>) {
+pub(super) fn orders<'a>(halt: &'a Halt) -> (Orders<'a>, Writing<'a>) {
     let (to, orders) = sync_channel(BUFFERS);
     let (give, spare) = channel();
     for _ in 0..BUFFERS {
         // Both ends are here: this cannot fail.
         let _ = give.send(Vec::new());
     }
-    (Orders { to, spare }, Writing { orders, spare: give })
+    (Orders { to, spare, halt }, Writing { orders, spare: give })
 }
 
 impl<'a> Orders<'a> {
@@ -108,6 +109,7 @@ impl NewBytes for PieceWriter<'_, '_> {
         if data.len() as u64 > self.left {
             return Err(Fault::Storage(io::ErrorKind::WriteZero.into()));
         }
+        self.orders.halt.check()?;
         self.left -= data.len() as u64;
         while !data.is_empty() {
             if self.buffer.capacity() == 0 {

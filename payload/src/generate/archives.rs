@@ -42,9 +42,12 @@ impl Archive<'_> {
 
 /// The files of a partition that are worth a look.
 pub(super) fn archives<'a>(partition: usize, pair: &'a Pair, largest: u64) -> Vec<Archive<'a>> {
+    let old_size = pair.old.as_ref().map_or(0, |old| old.scan.info.size);
     let files = pair.old.iter().flat_map(|old| &old.files);
     files
         .filter(|(new, old)| blocks_size(new).max(blocks_size(old)) <= largest)
+        // A file may name a block many times; a patch may not read more than there is.
+        .filter(|(_, old)| blocks_size(old) <= old_size)
         .map(|(new, old)| Archive { partition, new, old })
         .collect()
 }

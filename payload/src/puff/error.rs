@@ -33,6 +33,9 @@ pub enum PuffError {
     /// An extent of the old bytes is no deflate, or has another puff.
     #[error("a deflate extent of its source cannot be puffed")]
     Puff(#[source] DeflateError),
+    /// A patch that jumps among the extents of its source without end.
+    #[error("it goes back and forth among the deflate extents of its source too often")]
+    TooOften,
     /// A puff that was patched is none, or makes other bits than the extent has room for.
     #[error("a deflate extent of its destination cannot be made")]
     Huff(#[source] DeflateError),

@@ -93,6 +93,8 @@ fn partition(
         new_blocks: new.size / BLOCK_SIZE,
     };
     let verity = verity(&update, bounds.new_blocks).map_err(refuse)?;
+    let most_read = bounds.most_read();
+    let mut read = 0;
     let mut operations = Vec::with_capacity(wire::messages(bytes, OPERATIONS).count());
     for (index, bytes) in wire::messages(bytes, OPERATIONS).enumerate() {
         let bytes = bytes.map_err(HeadError::Fields)?;
@@ -103,6 +105,16 @@ fn partition(
                 index,
                 fault,
             })?;
+        if let Action::Patch { source, .. } = &operation.action {
+            // A source has at most 2^28 blocks, and a head a few million operations.
+            read += blocks(&source.extents);
+        }
+        if read > most_read {
+            return Err(refuse(PartitionFault::ReadsTooMuch {
+                blocks: read,
+                most: most_read,
+            }));
+        }
         operations.push(operation);
     }
     every_block_once(&operations, &verity, bounds.new_blocks).map_err(refuse)?;
@@ -169,6 +181,14 @@ fn decode<M: prost::Message + Default>(bytes: &[u8], without: &[u64]) -> Result<
     M::decode(rest.as_slice()).map_err(HeadError::Manifest)
 }
 
+/// How many times as many blocks as old and new partition have all patches may read: a device hashes each before a
+/// decoder sees it. Ours read up to five times the new blocks. AOSP's read the old version of each new file once, but one
+/// old file may serve for several new ones with a name like its own.
+const MOST_READ: u64 = 16;
+
+/// Blocks that patches may read in any case, 64 MiB: in a small partition each may well read all of it.
+const LEAST_READ: u64 = (64 << 20) / BLOCK_SIZE;
+
 /// What a partition's operations must stay inside.
 struct Bounds {
     delta: bool,
@@ -177,6 +197,12 @@ struct Bounds {
 }
 
 impl Bounds {
+    fn most_read(&self) -> u64 {
+        // Neither has more blocks than LARGEST_PARTITION.
+        let both = self.old_blocks.unwrap_or(0) + self.new_blocks;
+        (both * MOST_READ).max(LEAST_READ)
+    }
+
     fn operation(&self, message: &Message, blobs_length: &mut u64) -> Result<Operation, OperationFault> {
         let destination = extents("destination", message.bytes, DESTINATION_EXTENTS, self.new_blocks)?;
         if destination.is_empty() {
@@ -216,11 +242,14 @@ impl Bounds {
         message: &Message,
         blobs_length: &mut u64,
     ) -> Result<Action, OperationFault> {
-        Ok(Action::Patch {
-            kind,
-            source: self.source(message)?,
-            blob: blob(message, blobs_length)?,
-        })
+        let source = self.source(message)?;
+        // A copy may name a block for each one it makes; a patch gains nothing from a block named twice.
+        let (blocks, most) = (blocks(&source.extents), self.old_blocks.unwrap_or(0));
+        if blocks > most {
+            return Err(OperationFault::LongSource { blocks, most });
+        }
+        let blob = blob(message, blobs_length)?;
+        Ok(Action::Patch { kind, source, blob })
     }
 
     fn source(&self, message: &Message) -> Result<Source, OperationFault> {

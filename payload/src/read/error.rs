@@ -110,6 +110,16 @@ pub enum PartitionFault {
     /// A block that no operation writes, nor the device by itself.
     #[error("block {0} is written by no operation")]
     NotWritten(u64),
+    /// Patches that together would keep a device hashing.
+    #[error(
+        "its patches read {blocks} blocks of the old partition or more: {most} are the most that Millet reads"
+    )]
+    ReadsTooMuch {
+        /// Blocks read by the patches up to the one that is too many.
+        blocks: u64,
+        /// Blocks that may be read.
+        most: u64,
+    },
     /// Verity data that the device cannot compute as it is asked to.
     #[error("the verity data that it leaves to the device is refused")]
     Verity(#[from] VerityFault),
@@ -194,6 +204,14 @@ pub enum OperationFault {
     /// An extent without blocks, or whose end overflows.
     #[error("its {0} extents are malformed")]
     Extent(&'static str),
+    /// A patch that would keep a device hashing.
+    #[error("its patch reads {blocks} blocks of an old partition that has {most}")]
+    LongSource {
+        /// Blocks that its source names.
+        blocks: u64,
+        /// Blocks of the old partition.
+        most: u64,
+    },
     /// An extent outside the partition.
     #[error("its {which} extents reach block {end} of a partition of {blocks} blocks")]
     OutOfRange {

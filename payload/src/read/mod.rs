@@ -17,7 +17,8 @@ pub use file::ReadHeadError;
 /// A payload's header and manifest, of which every number has been checked.
 ///
 /// What holds for every `Head`: partition names are safe and unique; each partition's operations, with the
-/// verity data that the device computes, make each of its blocks exactly once and read only blocks of the old partition; everything read or downloaded has a hash; blobs
+/// verity data that the device computes, make each of its blocks exactly once and read only blocks of the old partition,
+/// together no more than a small multiple of both partitions; everything read or downloaded has a hash; blobs
 /// lie in operation order without gaps; only operation types that [`crate::apply`] knows.
 ///
 /// The fields for postinstall programs, security patch level and signatures are not read: trust comes from outside.

@@ -1,10 +1,9 @@
 //! Forward error correction of dm-verity: Reed-Solomon over GF(2^8) as in Phil Karn's libfec, with the parameters of
 //! the kernel's `drivers/md/dm-verity-fec.c` and AOSP's `FEC_PARAMS`: polynomial 0x11d, first root 0, primitive 1.
 
-use std::io;
-
 use millet_protocol::BLOCK_SIZE;
 
+use super::{End, Stops, go_on};
 use crate::format::Fec;
 use crate::format::verity::CODEWORD;
 use crate::storage::{Target, step};
@@ -19,16 +18,16 @@ const ROWS: usize = 8;
 /// Codewords whose registers stay in a core's first cache while all rows are encoded.
 const TILE: usize = 1 << 10;
 
-pub(super) fn write(fec: &Fec, target: &mut dyn Target) -> io::Result<()> {
+pub(super) fn write(fec: &Fec, target: &mut dyn Target, stops: Stops) -> Result<(), End> {
     // A register has room for the roots in whole words.
     match fec.roots {
-        ..=8 => write_words::<1>(fec, target),
-        9..=16 => write_words::<2>(fec, target),
-        17.. => write_words::<3>(fec, target),
+        ..=8 => write_words::<1>(fec, target, stops),
+        9..=16 => write_words::<2>(fec, target, stops),
+        17.. => write_words::<3>(fec, target, stops),
     }
 }
 
-fn write_words<const WORDS: usize>(fec: &Fec, target: &mut dyn Target) -> io::Result<()> {
+fn write_words<const WORDS: usize>(fec: &Fec, target: &mut dyn Target, stops: Stops) -> Result<(), End> {
     let encoder = Encoder::<WORDS>::new(fec.roots);
     let (codewords, length) = (fec.codewords(), CODEWORD - u64::from(fec.roots));
     let (data, size) = (fec.data.start * BLOCK_SIZE, fec.data.blocks * BLOCK_SIZE);
@@ -44,6 +43,7 @@ fn write_words<const WORDS: usize>(fec: &Fec, target: &mut dyn Target) -> io::Re
         registers.resize(width, [0; WORDS]);
         let mut row = 0;
         while row < length {
+            go_on(stops)?;
             let group = &mut rows[..width * step(length - row, ROWS)];
             for bytes in group.chunks_mut(width) {
                 let offset = first + row * codewords;
