@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use millet_protocol::Model;
-use millet_signing::metadata::{Root, Targets, lifetime};
-use millet_signing::{TrustError, verify, verify_first_root};
+use millet_protocol::{Model, targets};
+use millet_signing::metadata::{Root, Snapshot, Targets, Timestamp as TufTimestamp, lifetime};
+use millet_signing::{Authority, TrustError, verify, verify_first_root};
 
 use crate::store::SignedFile;
 
@@ -69,20 +69,33 @@ impl Held {
         self.files.values()
     }
 
-    /// The online roles whose signature should be renewed now, because less than half their life is left, or more than
-    /// all of it: the clock that dated them ran ahead.
+    /// The online roles whose signature should be renewed now: less than half their life is left, or more than all of
+    /// it, because the clock that dated them ran ahead; or nobody believes it.
     pub fn due(&self, now: Timestamp) -> Vec<String> {
+        let orphaned = self.orphaned();
         let due = |file: &&SignedFile| {
             let life = match online_lifetime(&file.role) {
                 Some(life) => life,
                 None => return false,
             };
             let left = file.expires.duration_since(now);
-            left < life / 2 || left > life.saturating_add(CLOCK_STEP)
+            left < life / 2 || left > life.saturating_add(CLOCK_STEP) || orphaned.contains(&file.role)
         };
         self.files
             .values()
             .filter(due)
+            .map(|file| file.role.clone())
+            .collect()
+    }
+
+    /// The online roles whose newest file does not count under the keys that the repository names.
+    pub fn orphaned(&self) -> Vec<String> {
+        let Some(repository) = &self.repository else {
+            return Vec::new();
+        };
+        self.files
+            .values()
+            .filter(|file| online_lifetime(&file.role).is_some() && !repository.believes(file))
             .map(|file| file.role.clone())
             .collect()
     }
@@ -118,6 +131,33 @@ impl Repository {
             targets,
             builds,
         })
+    }
+
+    /// Whose signatures count for an online role.
+    pub fn authority(&self, role: &str) -> Option<Authority<'_>> {
+        match role {
+            "snapshot" | "timestamp" => self.root.authority(role),
+            _ => self.targets.authority(role),
+        }
+    }
+
+    fn believes(&self, file: &SignedFile) -> bool {
+        self.authority(&file.role)
+            .is_some_and(|authority| match file.role.as_str() {
+                "snapshot" => verify::<Snapshot>(&file.body, &authority).is_ok(),
+                "timestamp" => verify::<TufTimestamp>(&file.body, &authority).is_ok(),
+                _ => verify::<Targets>(&file.body, &authority).is_ok(),
+            })
+    }
+
+    /// Every role that the server signs.
+    pub fn online_roles(&self) -> Vec<String> {
+        let mut roles = vec!["snapshot".to_owned(), "timestamp".to_owned()];
+        for model in self.models() {
+            roles.push(targets::deltas_role(&model));
+            roles.push(targets::rollouts_role(&model));
+        }
+        roles
     }
 
     /// The models that targets delegates, by name.

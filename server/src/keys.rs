@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use millet_protocol::api;
-use millet_signing::{Ed25519Key, PublicKey, Signer};
+use millet_signing::{Authority, Ed25519Key, PublicKey, Signer};
 
 use crate::edge::Random;
+use crate::held::Held;
 use crate::secret_file::{SecretError, draft, keep, read};
 
 /// One key for each online role.
@@ -39,6 +40,17 @@ pub enum KeysError {
     #[error(transparent)]
     Secret(#[from] SecretError),
 }
+
+/// Keys that the repository does not name: nobody would believe what they sign.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the repository names other keys than this server's for {}", roles.join(", "))]
+pub struct UntrustedKeys {
+    /// The roles that they would sign.
+    pub roles: Vec<String>,
+}
+
+/// What the server's operator does about [`UntrustedKeys`].
+pub const TRUST_ADVICE: &str = "Put the data folder's keys/ back as it was and start the server again. If it is lost, have     the root and targets keys sign for the new ones: \"The server was broken into\" in docs/ceremony.md.";
 
 const ROLES: [&str; 4] = ["snapshot", "timestamp", "deltas", "rollouts"];
 
@@ -91,6 +103,35 @@ impl OnlineKeys {
             }
         }
         Ok((Self::read(folder)?, !absent.is_empty()))
+    }
+
+    /// The key that signs an online role, if the repository believes it alone.
+    pub fn signer(&self, role: &str, authority: Option<Authority<'_>>) -> Result<&Ed25519Key, UntrustedKeys> {
+        let key = match role {
+            "snapshot" => &self.snapshot,
+            "timestamp" => &self.timestamp,
+            _ if role.starts_with("deltas.") => &self.deltas,
+            _ => &self.rollouts,
+        };
+        match authority {
+            Some(authority) if authority.threshold() == 1 && authority.has(key.public_key()) => Ok(key),
+            _ => Err(UntrustedKeys {
+                roles: vec![role.to_owned()],
+            }),
+        }
+    }
+
+    /// Whether the repository, once it has begun, names these keys for every online role.
+    pub fn check(&self, held: &Held) -> Result<(), UntrustedKeys> {
+        let Some(repository) = held.repository() else {
+            return Ok(());
+        };
+        let mut roles = repository.online_roles();
+        roles.retain(|role| self.signer(role, repository.authority(role)).is_err());
+        if roles.is_empty() {
+            return Ok(());
+        }
+        Err(UntrustedKeys { roles })
     }
 
     /// The public keys by role.

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::edge::Clock;
 use crate::held::{Held, HeldError};
-use crate::keys::OnlineKeys;
+use crate::keys::{OnlineKeys, UntrustedKeys};
 use crate::objects::{ObjectError, Objects};
 use crate::rollouts::visible;
 use crate::store::{Commit, FinishedDelta, JobKey, SignedFile, Store, StoreError, TargetRow};
@@ -37,6 +37,9 @@ pub enum WriteError {
     /// Another process is writing.
     #[error("another process is writing the metadata")]
     Busy,
+    /// Devices would refuse what we sign.
+    #[error(transparent)]
+    Keys(#[from] UntrustedKeys),
     /// What is stored cannot be believed.
     #[error(transparent)]
     Held(#[from] HeldError),
@@ -127,12 +130,26 @@ impl MetadataWriter {
         Err(WriteError::Busy)
     }
 
-    /// Signs again what has lived more than half its time. The roles that were signed.
+    /// Whether the repository names our keys: while it does not, no change can be written.
+    pub async fn check_keys(&self) -> Result<(), WriteError> {
+        let mut files = Vec::new();
+        for role in ["root", "targets"] {
+            files.extend(self.store.latest_metadata(role).await?);
+        }
+        Ok(self.keys.check(&Held::read(files)?)?)
+    }
+
+    /// Signs again what has lived more than half its time or nobody believes, as far as our keys are believed. The roles
+    /// that were signed.
     pub async fn renew(&self) -> Result<Vec<String>, WriteError> {
         let turn = self.begin().await?;
-        let due = turn.held.due(turn.now);
+        let mut due = turn.held.due(turn.now);
+        let may = |role: &str| key_for(role, &self.keys, &turn.held).is_ok();
+        // A list is shown by a snapshot, and that by a timestamp.
+        due.retain(|role| may(role) && may("timestamp") && (role == "timestamp" || may("snapshot")));
         if !due.is_empty() {
-            turn.commit(Commit::default(), &due).await?;
+            let after = turn.held.clone();
+            turn.write(Commit::default(), &after, &due).await?;
         }
         Ok(due)
     }
@@ -141,14 +158,26 @@ impl MetadataWriter {
 impl Turn<'_> {
     /// Writes a change: adds to it the online roles that follow from it and those of `renew`, and a new snapshot and
     /// timestamp that show it. The snapshot's version.
-    pub async fn commit(self, mut commit: Commit, renew: &[String]) -> Result<u64, WriteError> {
-        let mut files: BTreeMap<String, SignedFile> = self
-            .held
+    ///
+    /// Refused while any of our keys is not the one that the repository names after the change.
+    pub async fn commit(self, commit: Commit, renew: &[String]) -> Result<u64, WriteError> {
+        let after = self.after(&commit)?;
+        self.writer.keys.check(&after)?;
+        let mut renew = renew.to_vec();
+        renew.extend(after.orphaned());
+        self.write(commit, &after, &renew).await
+    }
+
+    /// What is current once a commit is written, but for the online roles.
+    fn after(&self, commit: &Commit) -> Result<Held, HeldError> {
+        Held::read(self.held.files().chain(&commit.files).cloned().collect())
+    }
+
+    async fn write(self, mut commit: Commit, after: &Held, renew: &[String]) -> Result<u64, WriteError> {
+        let mut files: BTreeMap<String, SignedFile> = after
             .files()
-            .chain(&commit.files)
             .map(|file| (file.role.clone(), file.clone()))
             .collect();
-        let after = Held::read(files.values().cloned().collect())?;
         let touched = Touched::by(&commit, renew);
         let mut signed = Vec::new();
         for model in after
@@ -159,25 +188,25 @@ impl Turn<'_> {
             let role = targets::deltas_role(&model);
             if touched.deltas.contains(&model) || !files.contains_key(&role) {
                 let listed = self.deltas(&model, &mut commit).await?;
-                signed.push(self.sign_list(role, listed, lifetime::DELTAS, &self.writer.keys.deltas)?);
+                signed.push(self.sign_list(role, listed, lifetime::DELTAS, after)?);
             }
             let role = targets::rollouts_role(&model);
             if touched.rollouts.contains(&model) || !files.contains_key(&role) {
                 let listed = self.rollouts(&model, &mut commit).await?;
-                signed.push(self.sign_list(role, listed, lifetime::ROLLOUTS, &self.writer.keys.rollouts)?);
+                signed.push(self.sign_list(role, listed, lifetime::ROLLOUTS, after)?);
             }
         }
         files.extend(signed.iter().map(|file| (file.role.clone(), file.clone())));
         commit.files.extend(signed);
         let mut snapshot_version = self.held.version("snapshot");
         if !commit.files.is_empty() || touched.snapshot {
-            let snapshot = self.sign_snapshot(&files)?;
+            let snapshot = self.sign_snapshot(&files, after)?;
             snapshot_version = snapshot.version;
             files.insert(snapshot.role.clone(), snapshot.clone());
             commit.files.push(snapshot);
         }
         if !commit.files.is_empty() || touched.timestamp {
-            let timestamp = self.sign_timestamp(&files)?;
+            let timestamp = self.sign_timestamp(&files, after)?;
             commit.files.push(timestamp);
         }
         self.writer
@@ -267,25 +296,36 @@ impl Turn<'_> {
         role: String,
         files: BTreeMap<String, TargetFile>,
         life: SignedDuration,
-        key: &Ed25519Key,
+        after: &Held,
     ) -> Result<SignedFile, WriteError> {
+        let key = key_for(&role, &self.writer.keys, after)?;
         let mut list = Targets::new(self.expiry(life));
         list.version = self.next_version(&role);
         list.targets = files;
         signed_file(role, &list, key)
     }
 
-    fn sign_snapshot(&self, files: &BTreeMap<String, SignedFile>) -> Result<SignedFile, WriteError> {
+    fn sign_snapshot(
+        &self,
+        files: &BTreeMap<String, SignedFile>,
+        after: &Held,
+    ) -> Result<SignedFile, WriteError> {
+        let key = key_for("snapshot", &self.writer.keys, after)?;
         let mut snapshot = Snapshot::new(self.next_version("snapshot"), self.expiry(lifetime::SNAPSHOT));
         for (role, file) in files {
             if !matches!(role.as_str(), "root" | "snapshot" | "timestamp") {
                 snapshot.set_role(role, MetaFile::of(file.version, &file.body));
             }
         }
-        signed_file("snapshot".to_owned(), &snapshot, &self.writer.keys.snapshot)
+        signed_file("snapshot".to_owned(), &snapshot, key)
     }
 
-    fn sign_timestamp(&self, files: &BTreeMap<String, SignedFile>) -> Result<SignedFile, WriteError> {
+    fn sign_timestamp(
+        &self,
+        files: &BTreeMap<String, SignedFile>,
+        after: &Held,
+    ) -> Result<SignedFile, WriteError> {
+        let key = key_for("timestamp", &self.writer.keys, after)?;
         // There is always one: it was signed just now or is held, since a timestamp is never signed before it.
         let snapshot = match files.get("snapshot") {
             Some(file) => MetaFile::of(file.version, &file.body),
@@ -297,7 +337,7 @@ impl Turn<'_> {
             self.expiry(lifetime::TIMESTAMP),
             snapshot,
         );
-        signed_file("timestamp".to_owned(), &timestamp, &self.writer.keys.timestamp)
+        signed_file("timestamp".to_owned(), &timestamp, key)
     }
 
     fn next_version(&self, role: &str) -> u64 {
@@ -337,6 +377,14 @@ impl Touched {
         }
         touched
     }
+}
+
+/// The key that signs a role. Nothing is signed but with a key that comes from here.
+fn key_for<'a>(role: &str, keys: &'a OnlineKeys, held: &Held) -> Result<&'a Ed25519Key, UntrustedKeys> {
+    let authority = held
+        .repository()
+        .and_then(|repository| repository.authority(role));
+    keys.signer(role, authority)
 }
 
 fn signed_file<R: Role>(role: String, metadata: &R, key: &Ed25519Key) -> Result<SignedFile, WriteError> {

@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use jiff::tz::TimeZone;
 use millet_server::bounds::Bounds;
 use millet_server::edge::{Clock, Random};
+use millet_server::keys::TRUST_ADVICE;
 use millet_server::{Config, Server};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -96,6 +97,12 @@ fn introduce(server: &Server, arguments: &Arguments) {
         for (role, key) in state.writer.keys().public() {
             say(&format!("made the {role} key {}", key.id()));
         }
+    }
+    if let Some(untrusted) = server.untrusted() {
+        tracing::error!(reason = %untrusted, "nothing can be signed");
+        say(&format!(
+            "warning: {untrusted}; changes are refused. {TRUST_ADVICE}"
+        ));
     }
     if made.folder {
         say("next: millet repo init");

@@ -13,7 +13,7 @@ use crate::bounds::Bounds;
 use crate::data_folder::{self, DataError, Found};
 use crate::deltas::{Worker, chain};
 use crate::edge::{Clock, Random};
-use crate::keys::{KeysError, OnlineKeys};
+use crate::keys::{KeysError, OnlineKeys, UntrustedKeys};
 use crate::metadata_writer::{MetadataWriter, WriteError};
 use crate::objects::{ObjectError, Objects};
 use crate::secret_file::{SecretError, read_or_make};
@@ -41,6 +41,7 @@ pub struct Server {
     state: Arc<State>,
     worker: Arc<Worker>,
     made: Made,
+    untrusted: Option<UntrustedKeys>,
     /// Held while the process lives.
     _lock: File,
 }
@@ -136,6 +137,10 @@ impl Server {
         if !renewed.is_empty() {
             tracing::info!(roles = renewed.join(", "), "signed anew");
         }
+        let untrusted = match writer.check_keys().await {
+            Err(WriteError::Keys(untrusted)) => Some(untrusted),
+            checked => checked.map(|()| None)?,
+        };
         let bell = Arc::new(Notify::new());
         let worker = Worker {
             store: store.clone(),
@@ -164,6 +169,7 @@ impl Server {
                 token: made_token,
                 keys: made_keys,
             },
+            untrusted,
             _lock: lock,
         })
     }
@@ -171,6 +177,11 @@ impl Server {
     /// What this start made.
     pub fn made(&self) -> Made {
         self.made
+    }
+
+    /// The keys that kept it from writing when it was opened.
+    pub fn untrusted(&self) -> Option<&UntrustedKeys> {
+        self.untrusted.as_ref()
     }
 
     /// What its requests share.
@@ -217,10 +228,15 @@ const TICK: Duration = Duration::from_secs(1);
 const RENEWAL: Duration = Duration::from_secs(60);
 
 async fn drive(state: &State) {
+    let mut said = None;
     loop {
-        if let Err(error) = rollouts::tick(&state.writer, &state.store).await {
-            tracing::error!(reason = %chain(&error), "the rollouts could not be moved");
+        let moved = rollouts::tick(&state.writer, &state.store).await;
+        let reason = moved.err().map(|error| chain(&error));
+        // Once, not every second until somebody mends it.
+        if let Some(reason) = reason.as_ref().filter(|_| reason != said) {
+            tracing::error!(reason, "the rollouts could not be moved");
         }
+        said = reason;
         tokio::time::sleep(TICK).await;
     }
 }

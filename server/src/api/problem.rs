@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use millet_protocol::api::Problem;
 
 use crate::deltas::chain;
+use crate::keys::TRUST_ADVICE;
 use crate::metadata_writer::WriteError;
 use crate::objects::ObjectError;
 use crate::publish::PublishError;
@@ -58,6 +59,9 @@ pub enum ApiError {
     /// Rollouts.
     #[error(transparent)]
     Drive(#[from] DriveError),
+    /// The metadata.
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -127,6 +131,7 @@ fn classify(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::Page(_) => (StatusCode::INTERNAL_SERVER_ERROR, "page"),
         ApiError::Publish(error) => classify_publish(error),
         ApiError::Drive(error) => classify_drive(error),
+        ApiError::Write(error) => classify_write(error),
         ApiError::Store(error) => classify_store(error),
         ApiError::Objects(error) => classify_objects(error),
     }
@@ -191,6 +196,7 @@ fn classify_drive(error: &DriveError) -> (StatusCode, &'static str) {
 fn classify_write(error: &WriteError) -> (StatusCode, &'static str) {
     match error {
         WriteError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        WriteError::Keys(_) => (StatusCode::SERVICE_UNAVAILABLE, "untrusted-keys"),
         WriteError::Store(error) => classify_store(error),
         WriteError::Objects(error) => classify_objects(error),
         WriteError::Held(_) => (StatusCode::INTERNAL_SERVER_ERROR, "stored-metadata"),
@@ -235,6 +241,7 @@ fn detail(error: &ApiError) -> Option<String> {
         "online-key" => "Take the keys from /api/v1/online-keys of this server and sign again.",
         "build-taken" => "A build never changes: give the new one another name.",
         "sequence-not-growing" | "sequence-taken" => "Devices only go up: give the build a higher sequence.",
+        "untrusted-keys" => TRUST_ADVICE,
         "halted" => "Publish a corrected build and start that.",
         "channel-not-allowed" => "Promote the build with `millet promote`.",
         _ => "",

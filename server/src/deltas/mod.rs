@@ -110,6 +110,12 @@ fn next_attempt(now: Timestamp, attempts: u64) -> Timestamp {
 impl Worker {
     /// Takes one job and does it. False when there was none.
     pub async fn run_one(&self) -> Result<bool, StoreError> {
+        match self.writer.check_keys().await {
+            Ok(()) => {}
+            Err(WriteError::Store(error)) => return Err(error),
+            // It could not be listed. The job waits, and is no failure.
+            Err(_) => return Ok(false),
+        }
         let now = self.writer.now();
         let Some(job) = self
             .store

@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use millet_protocol::api::Publication;
 use millet_protocol::{Model, Sha256Digest};
 use millet_signing::metadata::{DelegatedRole, Role, Root, Targets};
-use millet_signing::{Authority, PublicKey, Signer, TrustError, verify, verify_first_root, verify_next_root};
+use millet_signing::{Authority, TrustError, verify, verify_first_root, verify_next_root};
 use sha2::{Digest, Sha256};
 
 use super::{PublishError, role_of};
 use crate::held::{Held, model_of};
 use crate::keys::OnlineKeys;
+use crate::metadata_writer::WriteError;
 use crate::store::SignedFile;
 
 /// Verified offline roles, and which of them are new.
@@ -48,14 +49,11 @@ pub fn check(
     }
     let mut files = Vec::new();
     let root = check_root(held, sent("root"), now, &mut files)?;
-    check_online(root.authority("snapshot"), "snapshot", keys.snapshot.public_key())?;
-    check_online(
-        root.authority("timestamp"),
-        "timestamp",
-        keys.timestamp.public_key(),
-    )?;
+    let is_new = is_taken("root", &files);
+    check_online(keys, "snapshot", root.authority("snapshot"), is_new)?;
+    check_online(keys, "timestamp", root.authority("timestamp"), is_new)?;
     let targets = check_targets(held, &root, sent("targets"), now, &mut files)?;
-    check_delegations(held, &targets, keys)?;
+    check_delegations(held, &targets, keys, is_taken("targets", &files))?;
     let mut builds = BTreeMap::new();
     for role in targets.delegated_roles() {
         let Some(model) = model_of("builds.", &role.name) else {
@@ -73,31 +71,6 @@ pub fn check(
         return Err(PublishError::NotDelegated(stray.clone()));
     }
     Ok(Offline { files, builds })
-}
-
-/// Online roles whose held signature no longer counts under new targets: they are signed again with the publication.
-pub fn rotated_online_roles(held: &Held, files: &[SignedFile]) -> Result<Vec<String>, PublishError> {
-    let Some(targets) = files.iter().find(|file| file.role == "targets") else {
-        return Ok(Vec::new());
-    };
-    let after = Held::read(held.files().chain(files).cloned().collect())
-        .map_err(crate::metadata_writer::WriteError::from)?;
-    let trusts = |file: &SignedFile| {
-        let authority = after
-            .repository()
-            .and_then(|repository| repository.targets.authority(&file.role));
-        authority.is_some_and(|authority| verify::<Targets>(&file.body, &authority).is_ok())
-    };
-    let online = |file: &&SignedFile| {
-        file.role != targets.role
-            && (model_of("deltas.", &file.role).is_some() || model_of("rollouts.", &file.role).is_some())
-    };
-    Ok(held
-        .files()
-        .filter(online)
-        .filter(|file| !trusts(file))
-        .map(|file| file.role.clone())
-        .collect())
 }
 
 fn check_root(
@@ -205,7 +178,12 @@ fn check_builds(
 }
 
 /// Every delegated role is one of a model's three, with its own folder and, online, with this server's key alone.
-fn check_delegations(held: &Held, targets: &Targets, keys: &OnlineKeys) -> Result<(), PublishError> {
+fn check_delegations(
+    held: &Held,
+    targets: &Targets,
+    keys: &OnlineKeys,
+    is_new: bool,
+) -> Result<(), PublishError> {
     for role in targets.delegated_roles() {
         if let Some(model) = model_of("builds.", &role.name) {
             check_paths(role, format!("{model}/builds/*"))?;
@@ -217,18 +195,10 @@ fn check_delegations(held: &Held, targets: &Targets, keys: &OnlineKeys) -> Resul
             }
         } else if let Some(model) = model_of("deltas.", &role.name) {
             check_paths(role, format!("{model}/deltas/*"))?;
-            check_online(
-                targets.authority(&role.name),
-                &role.name,
-                keys.deltas.public_key(),
-            )?;
+            check_online(keys, &role.name, targets.authority(&role.name), is_new)?;
         } else if let Some(model) = model_of("rollouts.", &role.name) {
             check_paths(role, format!("{model}/rollouts/*"))?;
-            check_online(
-                targets.authority(&role.name),
-                &role.name,
-                keys.rollouts.public_key(),
-            )?;
+            check_online(keys, &role.name, targets.authority(&role.name), is_new)?;
         } else {
             return Err(PublishError::ForeignRole(role.name.chars().take(80).collect()));
         }
@@ -256,12 +226,19 @@ fn check_paths(role: &DelegatedRole, expected: String) -> Result<(), PublishErro
     })
 }
 
-fn check_online(authority: Option<Authority<'_>>, role: &str, key: &PublicKey) -> Result<(), PublishError> {
-    match authority {
-        Some(authority) if authority.threshold() == 1 && authority.has(key) => Ok(()),
-        _ => Err(PublishError::OnlineKey {
+/// What is new must name this server's keys. That what is held does not is no fault of the publication.
+fn check_online(
+    keys: &OnlineKeys,
+    role: &str,
+    authority: Option<Authority<'_>>,
+    is_new: bool,
+) -> Result<(), PublishError> {
+    match keys.signer(role, authority) {
+        Ok(_) => Ok(()),
+        Err(_) if is_new => Err(PublishError::OnlineKey {
             role: role.to_owned(),
         }),
+        Err(untrusted) => Err(WriteError::from(untrusted).into()),
     }
 }
 
@@ -305,6 +282,10 @@ fn take(
         body: bytes.to_vec(),
     });
     Ok(())
+}
+
+fn is_taken(role: &str, files: &[SignedFile]) -> bool {
+    files.iter().any(|file| file.role == role)
 }
 
 fn is_held(held: &Held, role: &str, bytes: &[u8]) -> bool {

@@ -6,6 +6,7 @@ mod engineer;
 mod killed;
 mod listening;
 mod publishing;
+mod replaced;
 mod rolling;
 mod serving;
 mod starting;

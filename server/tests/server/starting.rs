@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use crate::engineer::Engineer;
+use crate::world::World;
+
 /// A folder in which anything may happen.
 struct Place(tempfile::TempDir);
 
@@ -188,6 +191,24 @@ fn a_key_that_is_missing_beside_others_is_not_replaced() {
     assert_eq!(shown.status.code(), Some(1));
     fs::rename(&kept, &key).unwrap();
     assert_eq!(start(&data).len(), 1);
+}
+
+#[test]
+fn it_says_that_the_repository_names_other_keys() {
+    let mut world = World::new();
+    Engineer::begin(&world);
+    world.stop();
+    let data = world.data();
+    let said = start(&data).join("\n");
+    assert!(!said.contains("warning"), "{said}");
+    fs::rename(data.join("keys"), data.join("../keys")).unwrap();
+    for made in [4, 0] {
+        let said = start(&data).join("\n");
+        assert_eq!(said.matches("made the ").count(), made, "{said}");
+        let roles = "warning: the repository names other keys than this server's for snapshot, timestamp, deltas.rubik, rollouts.rubik";
+        assert!(said.contains(roles), "{said}");
+        assert!(said.contains("The server was broken into"), "{said}");
+    }
 }
 
 #[test]
