@@ -20,7 +20,7 @@ use clap::{Parser, Subcommand};
 use millet_agent::edge::{Edge, System};
 use millet_agent::state::MetadataFolder;
 use millet_agent::updater::Updater;
-use millet_agent::{Client, Error};
+use millet_agent::{Client, Error, output};
 use millet_signing::{Refresh, verify_first_root};
 
 use crate::target_folder::TargetFolder;
@@ -78,7 +78,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("millet-tuf-client: {error:#}");
+            output::say(&format!("millet-tuf-client: {error:#}"));
             ExitCode::FAILURE
         }
     }

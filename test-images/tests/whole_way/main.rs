@@ -6,6 +6,7 @@
     reason = "a step that fails has failed the test"
 )]
 
+mod by_hand;
 mod ceremony;
 mod finding_the_way;
 mod kill;
