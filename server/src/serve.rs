@@ -7,7 +7,10 @@ use jiff::tz::TimeZone;
 use millet_server::bounds::Bounds;
 use millet_server::edge::{Clock, Random};
 use millet_server::keys::TRUST_ADVICE;
+use millet_server::listen::{connections, listen};
+use millet_server::patience::Patience;
 use millet_server::{Config, Server};
+use rustix::process::{Resource, getrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +48,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
 
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let zone = zone(arguments.zone.as_deref())?;
+    let connections = connections(getrlimit(Resource::Nofile).current)?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("listen on {}", arguments.listen))?;
@@ -62,9 +66,13 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     say(&format!("listening on http://{address}"));
-    let serving = axum::serve(listener, server.router())
-        .with_graceful_shutdown(stop.clone().cancelled_owned())
-        .into_future();
+    let serving = listen(
+        listener,
+        server.router(),
+        Patience::default(),
+        connections,
+        stop.clone(),
+    );
     let background = server.run_background(stop.clone());
     let stopping = async {
         tokio::select! {
@@ -75,7 +83,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {
-        (served, ()) = async { tokio::join!(serving, background) } => served.context("serve")?,
+        ((), ()) = async { tokio::join!(serving, background) } => {}
         () = stopping => tracing::warn!("some requests did not end in time"),
     }
     server.close().await;

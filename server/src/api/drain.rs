@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
 use http_body::Frame;
@@ -26,7 +27,9 @@ pub async fn drain(request: Request, next: Next) -> Response {
         give_back: Some(give_back),
     };
     let response = next.run(Request::from_parts(parts, Body::new(lent))).await;
-    if let Ok(rest) = rest.await {
+    // Whoever was too slow to be read to the end is not waited for again.
+    let waiting = response.status() != StatusCode::REQUEST_TIMEOUT;
+    if waiting && let Ok(rest) = rest.await {
         // Whether it could be read makes no difference to the answer.
         drop(tokio::time::timeout(LONGEST, read_away(rest)).await);
     }

@@ -1,4 +1,4 @@
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
+use crate::patience::Patience;
 
 /// A body as JSON: what is wrong with it is said as a problem, with line and column.
 #[derive(Debug)]
@@ -16,8 +17,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
-        let bytes = Bytes::from_request(request, state)
+        let said = request.extensions().get::<Patience>().copied();
+        // What is longer than it may be is refused before it is waited for.
+        let announced = request.body().size_hint().exact().unwrap_or(0);
+        let patience = said.unwrap_or_default().of_message(announced);
+        let bytes = tokio::time::timeout(patience, Bytes::from_request(request, state))
             .await
+            .map_err(|_| ApiError::Slow)?
             .map_err(ApiError::Body)?;
         serde_json::from_slice(&bytes).map(Self).map_err(ApiError::Json)
     }

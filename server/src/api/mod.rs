@@ -15,6 +15,7 @@ mod publications;
 mod reports;
 mod rollouts;
 mod token;
+mod upload;
 
 use std::sync::Arc;
 

@@ -1,5 +1,7 @@
 //! Errors as HTTP: the one place that knows status codes (RFC 9110, section 15) and problem details (RFC 9457).
 
+use std::io;
+
 use axum::extract::rejection::BytesRejection;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
@@ -32,6 +34,9 @@ pub enum ApiError {
     /// The body did not come, or is too long.
     #[error("the body could not be read")]
     Body(#[source] BytesRejection),
+    /// The body came too slowly.
+    #[error("the body came too slowly")]
+    Slow,
     /// The body is not the JSON that belongs there.
     #[error("the body is not the expected JSON")]
     Json(#[source] serde_json::Error),
@@ -123,6 +128,7 @@ fn classify(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::NoToken => (StatusCode::UNAUTHORIZED, "no-token"),
         ApiError::WrongToken => (StatusCode::UNAUTHORIZED, "wrong-token"),
         ApiError::Body(rejection) => (rejection.status(), "body"),
+        ApiError::Slow => (StatusCode::REQUEST_TIMEOUT, "slow"),
         ApiError::Json(_) => (StatusCode::BAD_REQUEST, "json"),
         ApiError::Message(_) => (StatusCode::UNPROCESSABLE_ENTITY, "message"),
         ApiError::Signature => (StatusCode::FORBIDDEN, "signature"),
@@ -221,6 +227,9 @@ fn classify_objects(error: &ObjectError) -> (StatusCode, &'static str) {
         ObjectError::Missing(_) => (StatusCode::NOT_FOUND, "not-found"),
         ObjectError::Hash { .. } => (StatusCode::UNPROCESSABLE_ENTITY, "hash-mismatch"),
         ObjectError::TooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too-long"),
+        ObjectError::Receive { source, .. } if source.kind() == io::ErrorKind::TimedOut => {
+            (StatusCode::REQUEST_TIMEOUT, "slow")
+        }
         ObjectError::Receive { .. } => (StatusCode::BAD_REQUEST, "incomplete"),
         ObjectError::Open { .. } | ObjectError::Store { .. } => (StatusCode::SERVICE_UNAVAILABLE, "objects"),
     }

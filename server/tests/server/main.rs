@@ -10,5 +10,6 @@ mod replaced;
 mod rolling;
 mod serving;
 mod starting;
+mod waiting;
 mod world;
 mod writing;

@@ -7,6 +7,8 @@ use millet_protocol::Sha256Digest;
 use millet_protocol::api::Problem;
 use millet_server::bounds::Bounds;
 use millet_server::edge::{Clock, Random};
+use millet_server::listen::listen;
+use millet_server::patience::Patience;
 use millet_server::{Config, Server, rollouts};
 use millet_signing::{Files, Limits, Refresh, Step, Verified};
 use serde::Serialize;
@@ -24,6 +26,8 @@ pub struct World {
     pub token: String,
     /// What the next start allows.
     pub bounds: Bounds,
+    pub patience: Patience,
+    pub connections: u32,
     agent: ureq::Agent,
 }
 
@@ -66,6 +70,8 @@ impl World {
             base: String::new(),
             token: String::new(),
             bounds: Bounds::default(),
+            patience: Patience::default(),
+            connections: 100,
             agent,
         };
         world.start();
@@ -86,6 +92,8 @@ impl World {
             base,
             token,
             bounds: Bounds::default(),
+            patience: Patience::default(),
+            connections: 100,
             agent,
         };
         let date = world.get("/healthz").header("date").to_owned();
@@ -100,13 +108,14 @@ impl World {
             .enable_all()
             .build()
             .unwrap();
-        let config = self.config();
+        let (config, patience, connections) = (self.config(), self.patience, self.connections);
         let (server, base) = runtime.block_on(async {
             let server = Server::open(config).await.unwrap();
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
             let base = format!("http://{}", listener.local_addr().unwrap());
             let router = server.router();
-            tokio::spawn(async move { axum::serve(listener, router).await });
+            let stop = tokio_util::sync::CancellationToken::new();
+            tokio::spawn(listen(listener, router, patience, connections, stop));
             (server, base)
         });
         self.base = base;
