@@ -58,7 +58,8 @@ impl Default for Options {
 }
 
 impl Options {
-    /// Windows of old images to remember: eight bytes each, twice while they are sorted, in a sixteenth of the memory.
+    /// Windows of old images to remember: eight bytes each in a sixteenth of the memory, or in a quarter if images are
+    /// full of them.
     fn samples(&self) -> u64 {
         self.memory / 16 / 8
     }

@@ -16,18 +16,31 @@ pub(super) const LEAST_RARITY_BITS: u32 = 6;
 /// A window in more blocks than this says nothing about where the rest of a stretch is.
 const COMMON: usize = 8;
 
+/// Samples that an image may have in any case, half a megabyte: in few blocks chance alone makes them denser.
+const LEAST_ROOM: usize = 1 << 16;
+
+/// Keys have 32 bits.
+const ALL_KEYS: u64 = 1 << 32;
+
 /// Collects an old image's samples while it is being read.
 pub(super) struct Sampler {
     rarity_bits: u32,
+    /// Only windows with a key below this are remembered: all of them, unless there are too many.
+    keys_below: u64,
+    /// Samples that may be held.
+    room: usize,
     samples: Vec<u64>,
 }
 
 impl Sampler {
-    /// For an image of `image_size` bytes; remembers about `most` windows of 8 bytes each.
+    /// For an image of `image_size` bytes; remembers about `most` windows of 8 bytes each, and never more than four
+    /// times as many: twice comes of rounding, the rest leaves alone what is merely unusual.
     pub(super) fn new(image_size: u64, most: u64) -> Self {
         let excess = (image_size / most.max(1)).max(1).ilog2();
         Self {
             rarity_bits: LEAST_RARITY_BITS.max(excess),
+            keys_below: ALL_KEYS,
+            room: usize::try_from(most.saturating_mul(4)).map_or(usize::MAX, |room| room.max(LEAST_ROOM)),
             samples: Vec::new(),
         }
     }
@@ -37,7 +50,31 @@ impl Sampler {
         for (at, key) in samples(bytes, self.rarity_bits) {
             let block = offset / BLOCK_SIZE + at as u64 / BLOCK_SIZE;
             // Blocks of LARGEST_PARTITION have 28 bits.
-            self.samples.push(u64::from(key) << 32 | block);
+            let sample = u64::from(key) << 32 | block;
+            // A run of one byte is one window again and again, and may be a rare one.
+            if self.samples.last() == Some(&sample) {
+                continue;
+            }
+            if self.samples.len() >= self.room {
+                self.thin_out();
+            }
+            if u64::from(key) < self.keys_below {
+                self.samples.push(sample);
+            }
+        }
+    }
+
+    /// Makes room, at least a quarter of it. Which windows are rare is no secret, so an image may be full of them, and
+    /// one that repeats itself may be so by chance.
+    fn thin_out(&mut self) {
+        self.samples.sort_unstable();
+        self.samples.dedup();
+        while self.samples.len() > self.room / 4 * 3 {
+            self.keys_below /= 2;
+            let kept = self
+                .samples
+                .partition_point(|sample| sample >> 32 < self.keys_below);
+            self.samples.truncate(kept);
         }
     }
 
@@ -53,6 +90,7 @@ impl Sampler {
         }
         Similar {
             rarity_bits: self.rarity_bits,
+            keys_below: self.keys_below,
             samples: self.samples,
             starts,
         }
@@ -65,6 +103,7 @@ const BUCKET_SHIFT: u32 = 48;
 /// An old image's samples, sorted by key.
 pub(super) struct Similar {
     rarity_bits: u32,
+    keys_below: u64,
     samples: Vec<u64>,
     starts: Vec<usize>,
 }
@@ -77,6 +116,9 @@ impl Similar {
     pub(super) fn vote(&self, bytes: &[u8], votes: &mut Votes) -> (usize, usize) {
         let (mut asked, mut known) = (0, 0);
         for (_, key) in samples(bytes, self.rarity_bits) {
+            if u64::from(key) >= self.keys_below {
+                continue;
+            }
             asked += 1;
             let found = self.find(key);
             known += usize::from(!found.is_empty());
@@ -163,3 +205,91 @@ const GEAR: [u64; 256] = {
     }
     gear
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: usize = 2 << 20;
+
+    /// Bytes of which almost every window is a rare one.
+    fn rare(length: usize) -> Vec<u8> {
+        let mut hash = 0_u64;
+        let mut bytes = Vec::with_capacity(length);
+        while bytes.len() < length {
+            let next = |byte: u8| (hash << 4).wrapping_add(GEAR[usize::from(byte)]);
+            let from = bytes.len() as u8;
+            let found = (0..=u8::MAX).map(|byte| byte.wrapping_add(from));
+            let byte = found
+                .clone()
+                .find(|byte| next(*byte) >> (64 - LEAST_RARITY_BITS) == 0);
+            let byte = byte.unwrap_or(from);
+            hash = next(byte);
+            bytes.push(byte);
+        }
+        bytes
+    }
+
+    fn sampled(content: &[u8], most: u64) -> Sampler {
+        let mut sampler = Sampler::new(content.len() as u64, most);
+        for (piece, bytes) in content.chunks(64 << 10).enumerate() {
+            sampler.add((piece << 16) as u64, bytes);
+            assert!(sampler.samples.len() <= sampler.room);
+        }
+        sampler
+    }
+
+    /// Two bytes that, again and again, are nothing but rare windows.
+    fn rare_pair() -> [u8; 2] {
+        let pairs = (0..=u16::MAX).map(u16::to_le_bytes);
+        let is_rare =
+            |pair: &[u8; 2]| pair[0] != pair[1] && samples(&pair.repeat(16), LEAST_RARITY_BITS).count() == 17;
+        pairs.into_iter().find(is_rare).unwrap()
+    }
+
+    #[test]
+    fn content_full_of_rare_windows_stays_in_its_room() {
+        let mut contents = vec![vec![0x61; SIZE], rare_pair().repeat(SIZE / 2), rare(SIZE)];
+        for period in [255, 4096, 70_000] {
+            contents.push(rare(period).repeat(SIZE / period));
+        }
+        for content in contents {
+            let count = samples(&content, LEAST_RARITY_BITS).count();
+            assert!(count > content.len() / 8, "{count}");
+            let similar = sampled(&content, 1 << 15).finish();
+            let room = 4 << 15;
+            assert!(
+                similar.samples.capacity() <= 2 * room,
+                "{}",
+                similar.samples.capacity()
+            );
+            // What is left still says of all bytes that they are known.
+            let at = SIZE / 2;
+            let (asked, known) = similar.vote(&content[at..at + 4096], &mut Votes::new());
+            assert_eq!(asked, known);
+        }
+    }
+
+    #[test]
+    fn other_content_is_remembered_as_it_is_found() {
+        let content: Vec<u8> = (0..SIZE as u32 / 4)
+            .flat_map(|at| at.wrapping_mul(0x9E37_79B9).rotate_left(at % 32).to_le_bytes())
+            .collect();
+        same_as_all(&content, 1 << 15);
+    }
+
+    /// Nothing is left out that would be found without a bound.
+    fn same_as_all(content: &[u8], most: u64) {
+        let sampler = sampled(content, most);
+        let bits = sampler.rarity_bits;
+        let mut all = Vec::new();
+        for (piece, bytes) in content.chunks(64 << 10).enumerate() {
+            let block = |at: usize| 16 * piece as u64 + at as u64 / BLOCK_SIZE;
+            all.extend(samples(bytes, bits).map(|(at, key)| u64::from(key) << 32 | block(at)));
+        }
+        all.sort_unstable();
+        all.dedup();
+        assert!(all.len() > content.len() >> (bits + 3), "{}", all.len());
+        assert_eq!(sampler.finish().samples, all);
+    }
+}
