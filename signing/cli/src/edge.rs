@@ -33,7 +33,7 @@ impl Edge {
         // Without a handler an interrupted run leaves a temporary file behind, which is no reason not to run.
         let _ = ctrlc::set_handler(move || {
             let (unfinished, terminal) = &at_interrupt;
-            unfinished.remove();
+            let _removed = unfinished.remove();
             terminal.restore();
             std::process::exit(130);
         });

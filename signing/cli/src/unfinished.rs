@@ -3,7 +3,7 @@ use std::fs::{File, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use tempfile::{NamedTempFile, TempPath};
@@ -12,6 +12,12 @@ use tempfile::{NamedTempFile, TempPath};
 #[derive(Default)]
 pub struct Unfinished {
     paths: Mutex<BTreeSet<PathBuf>>,
+}
+
+/// Nothing unfinished lies anywhere as long as this is held.
+#[must_use]
+pub struct Removed<'a> {
+    _paths: MutexGuard<'a, BTreeSet<PathBuf>>,
 }
 
 /// A file that has its name only once it is whole.
@@ -35,11 +41,13 @@ impl Unfinished {
     /// Begins a file that shall be `path`.
     pub fn create(&self, path: &Path) -> anyhow::Result<NewFile<'_>> {
         let begin = || {
+            // Locked before the file is there: an interrupt comes before it or after its name is known.
+            let mut paths = self.lock();
             let (file, temporary) = tempfile::Builder::new()
                 .prefix(".millet-")
                 .tempfile_in(folder_of(path))
                 .map(NamedTempFile::into_parts)?;
-            self.lock().insert(temporary.to_path_buf());
+            paths.insert(temporary.to_path_buf());
             io::Result::Ok((file, temporary))
         };
         let (file, temporary) = begin().with_context(|| format!("cannot write {}", path.display()))?;
@@ -51,14 +59,16 @@ impl Unfinished {
         })
     }
 
-    /// Removes what is left, when nobody will finish it.
-    pub fn remove(&self) {
-        for path in self.lock().iter() {
+    /// Removes what is left, when nobody will finish it. No thread begins another file while what it gives is held.
+    pub fn remove(&self) -> Removed<'_> {
+        let paths = self.lock();
+        for path in paths.iter() {
             let _ = std::fs::remove_file(path);
         }
+        Removed { _paths: paths }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeSet<PathBuf>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeSet<PathBuf>> {
         self.paths.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -143,12 +153,12 @@ mod tests {
         drop(dropped);
         assert_eq!(count(), 0);
         let interrupted = unfinished.create(&path).unwrap();
-        unfinished.remove();
+        drop(unfinished.remove());
         assert_eq!(count(), 0);
         drop(interrupted);
         write_whole(&unfinished, &path, b"whole").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"whole");
-        unfinished.remove();
+        drop(unfinished.remove());
         assert!(path.exists());
         write_whole_as(&unfinished, &path, b"other", 0o600, Existing::Kept).unwrap_err();
         assert_eq!((std::fs::read(&path).unwrap(), count()), (b"whole".to_vec(), 1));
@@ -158,5 +168,25 @@ mod tests {
             (std::fs::read(&path).unwrap(), mode & 0o777),
             (b"other".to_vec(), 0o600)
         );
+    }
+
+    #[test]
+    fn a_file_that_has_just_begun_is_removed_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let count = || std::fs::read_dir(folder.path()).unwrap().count();
+        for _ in 0..500 {
+            let unfinished = Unfinished::default();
+            std::thread::scope(|scope| {
+                let making = scope.spawn(|| {
+                    let first = unfinished.create(&folder.path().join("first")).unwrap();
+                    (first, unfinished.create(&folder.path().join("second")).unwrap())
+                });
+                while count() == 0 {}
+                let removed = unfinished.remove();
+                assert_eq!(count(), 0);
+                drop(removed);
+                drop(making.join().unwrap());
+            });
+        }
     }
 }
