@@ -3,8 +3,9 @@
 use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use millet_protocol::visible;
 
-use crate::output::{say, visible};
+use crate::output::say;
 use crate::state::Phase;
 
 /// Hears what goes on. Calls come from several threads.

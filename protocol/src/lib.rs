@@ -13,6 +13,7 @@ mod report;
 mod rollout;
 pub mod targets;
 mod train;
+mod visible;
 
 pub use delta::DeltaCustom;
 pub use digest::Sha256Digest;
@@ -22,6 +23,7 @@ pub use names::{Build, Channel, EntryId, Model, NameError, PartitionName, Slot};
 pub use report::{ErrorCode, Outcome, PayloadKind, Report};
 pub use rollout::{Pilot, RampPoint, RolloutDocument, RolloutError, RolloutState};
 pub use train::{Sequence, Train, TrainError};
+pub use visible::{visible, visible_json};
 
 /// The document format that this version writes and reads.
 pub const FORMAT: u32 = 1;

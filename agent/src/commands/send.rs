@@ -2,9 +2,9 @@
 
 use anyhow::bail;
 use ed25519_dalek::{Signer, SigningKey};
-use millet_agent::output::{confirm, say, visible_json};
+use millet_agent::output::{confirm, say};
 use millet_agent::{Device, reports};
-use millet_protocol::{MessageKind, SignedMessage};
+use millet_protocol::{MessageKind, SignedMessage, visible_json};
 use serde::Serialize;
 
 /// Signs a message with the device's key and sends it, if its owner agrees to the very bytes.

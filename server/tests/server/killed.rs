@@ -62,7 +62,7 @@ fn pass(world: &World, engineer: &Engineer, week: u8) -> Option<&'static str> {
     if world.post(rollout, &start).status != 200 {
         return Some("starting the rollout");
     }
-    for _ in 0..1000 {
+    for _ in 0..3000 {
         let answer = world.get(&format!("/api/v1{rollout}"));
         if answer.status != 200 {
             return Some("making the delta");
@@ -106,7 +106,7 @@ fn killed_at_any_moment_it_goes_on() {
                 listed = true;
             }
             // After some deaths it may live, so that the test ends.
-            let time = if attempt < 5 { random(800) } else { 60_000 };
+            let time = if attempt < 5 { random(800) } else { 120_000 };
             let id = child.id();
             let (sender, receiver) = std::sync::mpsc::channel::<()>();
             let killer = std::thread::spawn(move || {

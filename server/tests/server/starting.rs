@@ -221,7 +221,7 @@ fn it_serves_on_when_nobody_reads_what_it_says() {
         .unwrap();
     drop(child.stderr.take());
     let answers = || ureq::get(format!("http://{address}/healthz")).call().is_ok();
-    let patience = (0..200).any(|_| {
+    let patience = (0..600).any(|_| {
         std::thread::sleep(Duration::from_millis(50));
         answers()
     });

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Write};
 
 use anyhow::{Context, bail};
 use comfy_table::{Table, presets};
+use millet_protocol::{visible, visible_json};
 use serde::Serialize;
 
 /// Prints data. A reader that has gone away has heard enough.
@@ -38,30 +39,6 @@ fn write_out(text: &str) -> anyhow::Result<()> {
 /// Says something to the person.
 pub fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{}", visible(text));
-}
-
-/// Text with everything spelt out that could move a terminal's cursor or turn its writing around: names, reasons and
-/// key identifiers come from whoever wrote the file.
-pub fn visible(text: &str) -> String {
-    spell(text, |c| c.escape_unicode().to_string())
-}
-
-/// The same for JSON, where such characters stand in strings only; serde leaves those above U+007E as they are.
-fn visible_json(json: &str) -> String {
-    spell(json, |c| format!("\\u{:04x}", u32::from(c)))
-}
-
-fn spell(text: &str, escape: impl Fn(char) -> String) -> String {
-    let mut spelt = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\n' | '\t' => spelt.push(c),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => spelt.push_str(&escape(c)),
-            _ if c.is_control() => spelt.push_str(&escape(c)),
-            _ => spelt.push(c),
-        }
-    }
-    spelt
 }
 
 /// Says which command comes next.
@@ -120,22 +97,4 @@ pub fn table(table: &Table) -> String {
         line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()
     });
     lines.collect::<Vec<_>>().join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_that_is_shown_moves_the_cursor_or_turns_the_writing() {
-        assert_eq!(visible("a\tb\nc é 火 👩\u{200d}🚒"), "a\tb\nc é 火 👩\u{200d}🚒");
-        assert_eq!(
-            visible("\u{1b}[99A\r\u{9b}2J\u{202e}x\u{7f}"),
-            "\\u{1b}[99A\\u{d}\\u{9b}2J\\u{202e}x\\u{7f}"
-        );
-        let name = "\u{9b}2J\u{202e}";
-        let json = visible_json(&serde_json::to_string(name).unwrap());
-        assert_eq!(json, r#""\u009b2J\u202e""#);
-        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), name);
-    }
 }

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use millet_payload::{Progress, Stage, Warning};
+use millet_protocol::visible;
 use serde::Serialize;
 
 use crate::output;
@@ -119,7 +120,7 @@ fn bar_or_lines(label: &str, total: u64, template: &str) -> Shows {
     if !std::io::stderr().is_terminal() {
         return Shows::Lines;
     }
-    let bar = ProgressBar::new(total).with_prefix(output::visible(label));
+    let bar = ProgressBar::new(total).with_prefix(visible(label));
     Shows::Bar(match ProgressStyle::with_template(template) {
         Ok(style) => bar.with_style(style.progress_chars("=> ")),
         Err(_) => bar,

@@ -18,7 +18,7 @@ fn held_by(script: &str) -> (FakeServer, Workshop) {
     workshop.write("bin/signer", format!("#!/bin/sh\n{script}\n").as_bytes());
     fs::set_permissions(workshop.path("bin/signer"), fs::Permissions::from_mode(0o755)).unwrap();
     workshop.change_config("file:keys/builds1.key", "exec:hsm");
-    let table = "[keys.hsm]\nexec = [\"bin/signer\", \"two words\"]\npublic = \"keys/builds1.pub\"\ntimeout_seconds = 5\n\n[root]";
+    let table = "[keys.hsm]\nexec = [\"bin/signer\", \"two words\"]\npublic = \"keys/builds1.pub\"\ntimeout_seconds = 60\n\n[root]";
     workshop.change_config("[root]", table);
     (server, workshop)
 }
@@ -116,6 +116,7 @@ fn what_a_program_says_is_passed_on() {
 fn a_program_has_its_time_and_people_are_told_what_it_may_wait_for() {
     // `exec`: what is killed is what sleeps.
     let (_server, workshop) = held_by("exec sleep 600");
+    workshop.change_config("timeout_seconds = 60", "timeout_seconds = 5");
     workshop.refused(
         &PUBLISH,
         &[
@@ -151,6 +152,6 @@ fn a_table_that_cannot_work_is_named_where_it_stands() {
     workshop.change_config("exec = [\"bin/signer\", \"two words\"]", "exec = []");
     workshop.refused(&PUBLISH, &["millet.toml:", "[keys.hsm] names no program"]);
     workshop.change_config("exec = []", "exec = [\"bin/signer\"]");
-    workshop.change_config("timeout_seconds = 5", "timeout_seconds = 0");
+    workshop.change_config("timeout_seconds = 60", "timeout_seconds = 0");
     workshop.refused(&PUBLISH, &["millet.toml:", "timeout_seconds"]);
 }

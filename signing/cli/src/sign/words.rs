@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use millet_protocol::{BuildManifest, Channel, targets};
+use millet_protocol::{BuildManifest, Channel, targets, visible};
 use millet_signing::metadata::{Root, TargetFile, Targets};
 use millet_signing::{Authority, PublicKey};
 
 use super::request::Request;
-use crate::output;
 
 /// One line for each change, under one for each role.
 pub fn changes(request: &Request) -> Vec<String> {
@@ -278,5 +277,5 @@ fn shown(text: &str) -> String {
     if shown.len() < text.len() {
         shown.push('…');
     }
-    output::visible(&shown).replace(['\n', '\t'], " ")
+    visible(&shown).replace(['\n', '\t'], " ")
 }
