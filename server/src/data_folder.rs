@@ -6,6 +6,8 @@ use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
 /// Why a folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -52,6 +54,15 @@ pub const INSTANCE: &str = "instance";
 pub const DATABASE: &str = "millet.db";
 /// The online keys.
 pub const KEYS: &str = "keys";
+
+/// How many bytes the folder's disk still takes: none when it is mounted to be read only.
+pub fn room(folder: &Path) -> io::Result<u64> {
+    let disk = statvfs(folder)?;
+    if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Ok(0);
+    }
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
 
 /// Looks without changing anything. An error when the folder is somebody else's.
 pub fn look(folder: &Path) -> Result<Found, DataError> {

@@ -46,6 +46,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<()> {
     served
 }
 
+/// As much as the largest publication, for which changes are still taken. Signatures that are renewed need far less.
+const LEAST_ROOM: u64 = 64 << 20;
+
 async fn serve(arguments: Arguments) -> anyhow::Result<()> {
     let zone = zone(arguments.zone.as_deref())?;
     let connections = connections(getrlimit(Resource::Nofile).current)?;
@@ -60,6 +63,7 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         clock: clock(),
         random: random(),
         bounds: Bounds::default(),
+        least_room: LEAST_ROOM,
     })
     .await?;
     introduce(&server, &arguments);

@@ -33,6 +33,8 @@ pub struct Config {
     pub random: Random,
     /// How much strangers may leave.
     pub bounds: Bounds,
+    /// Bytes that the data folder's disk must still take, or the server says that it is not well.
+    pub least_room: u64,
 }
 
 /// A server that is open: it serves when its router is run and works when its background is.
@@ -72,6 +74,10 @@ pub struct State {
     pub clock: Clock,
     /// How much strangers may leave.
     pub bounds: Bounds,
+    /// The folder that holds everything.
+    pub data: PathBuf,
+    /// Bytes that its disk must still take.
+    pub least_room: u64,
     /// The zone that people see times in.
     pub zone: TimeZone,
     /// What publishers show.
@@ -112,6 +118,7 @@ impl Server {
             clock,
             random,
             bounds,
+            least_room,
         } = config;
         let (found, lock) = data_folder::take(&data)?;
         let instance_path = data.join(data_folder::INSTANCE);
@@ -157,6 +164,8 @@ impl Server {
             bell,
             clock,
             bounds,
+            data,
+            least_room,
             zone,
             token: api::Token::new(token.trim()),
             token_path,

@@ -58,6 +58,17 @@ pub enum ApiError {
     /// The page could not be drawn.
     #[error("the page could not be drawn")]
     Page(#[source] askama::Error),
+    /// The data folder's disk could not be asked.
+    #[error("the data folder's disk does not answer")]
+    Disk(#[source] io::Error),
+    /// The data folder's disk is almost full.
+    #[error("the data folder's disk takes {room} bytes more, and should take {least}")]
+    LittleRoom {
+        /// Bytes that fit.
+        room: u64,
+        /// Bytes that should fit.
+        least: u64,
+    },
     /// Publishing.
     #[error(transparent)]
     Publish(Box<PublishError>),
@@ -135,6 +146,8 @@ fn classify(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::OldBallot => (StatusCode::CONFLICT, "old-ballot"),
         ApiError::Answer(_) => (StatusCode::INTERNAL_SERVER_ERROR, "answer"),
         ApiError::Page(_) => (StatusCode::INTERNAL_SERVER_ERROR, "page"),
+        ApiError::Disk(_) => (StatusCode::SERVICE_UNAVAILABLE, "disk"),
+        ApiError::LittleRoom { .. } => (StatusCode::INSUFFICIENT_STORAGE, "little-room"),
         ApiError::Publish(error) => classify_publish(error),
         ApiError::Drive(error) => classify_drive(error),
         ApiError::Write(error) => classify_write(error),
@@ -243,6 +256,7 @@ fn detail(error: &ApiError) -> Option<String> {
             "Send `Authorization: Bearer …` with the text of publish.token in the server's data directory."
         }
         "disk-full" => "The server's disk is full. Nothing was lost; make room and send it again.",
+        "little-room" => "Make room: on a full disk changes are refused and signatures cannot be renewed.",
         "empty-repository" => "Begin it with `millet repo init`.",
         "crowded" => "Send it again later.",
         "not-uploaded" => "Upload the file to /api/v1/blobs/{sha256}, then publish again.",

@@ -154,6 +154,18 @@ fn health_and_strange_addresses() {
 }
 
 #[test]
+fn health_is_bad_before_the_disk_is_full() {
+    let mut world = World::new();
+    for (least, status) in [(1, 200), (u64::MAX, 507)] {
+        world.least_room = least;
+        world.restart();
+        assert_eq!(world.get("/healthz").status, status);
+    }
+    let problem = world.get("/healthz").problem();
+    assert_eq!(problem, "little-room");
+}
+
+#[test]
 fn two_servers_on_one_directory_do_not_fight() {
     let world = World::new();
     let config = world.config();

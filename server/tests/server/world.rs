@@ -26,6 +26,7 @@ pub struct World {
     pub token: String,
     /// What the next start allows.
     pub bounds: Bounds,
+    pub least_room: u64,
     pub patience: Patience,
     pub connections: u32,
     agent: ureq::Agent,
@@ -70,6 +71,7 @@ impl World {
             base: String::new(),
             token: String::new(),
             bounds: Bounds::default(),
+            least_room: 0,
             patience: Patience::default(),
             connections: 100,
             agent,
@@ -92,6 +94,7 @@ impl World {
             base,
             token,
             bounds: Bounds::default(),
+            least_room: 0,
             patience: Patience::default(),
             connections: 100,
             agent,
@@ -158,6 +161,7 @@ impl World {
                 Ok(())
             }),
             bounds: self.bounds,
+            least_room: self.least_room,
         }
     }
 
