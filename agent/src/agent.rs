@@ -114,7 +114,10 @@ impl Agent {
                 return Ok(Pass::Failed(failed));
             }
             // Found out here and not at the start: what was begun is finished, or left again, by what there is.
-            self.device.config.check_programs()?;
+            if let Err(error) = self.device.config.check_programs() {
+                self.flush_reports().await;
+                return Err(error);
+            }
             match self.decide(skip_wave).await? {
                 Decision::Take(plan) => {
                     self.screen.say(&format!("{} is taken", plan.identity.build));

@@ -1,6 +1,6 @@
 //! The configuration file, TOML.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -82,9 +82,24 @@ pub struct HealthConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct PollsConfig {
     /// Instead of what the rollout says.
-    pub seconds: Option<u32>,
-    /// Never more often than this; 60 when absent.
-    pub min_seconds: Option<u32>,
+    pub seconds: Option<NonZeroU32>,
+}
+
+impl PollsConfig {
+    /// A rollout may not ask for more polls than one a minute.
+    const SHORTEST: Duration = Duration::from_secs(60);
+
+    /// As often as a rollout that does not say how often.
+    const USUAL: Duration = Duration::from_secs(600);
+
+    /// How long from one look to the next, when the rollout, if there is one, asks for `rollout_seconds`.
+    pub fn every(&self, rollout_seconds: Option<u32>) -> Duration {
+        match (self.seconds, rollout_seconds) {
+            (Some(own), _) => Duration::from_secs(own.get().into()),
+            (None, Some(asked)) => Duration::from_secs(asked.into()).max(Self::SHORTEST),
+            (None, None) => Self::USUAL,
+        }
+    }
 }
 
 impl Default for HealthConfig {
@@ -224,6 +239,20 @@ reboot = ["touch", "device/reboot"]
         Config::parse(text, Path::new("etc/agent.toml"))
             .unwrap_err()
             .to_string()
+    }
+
+    #[test]
+    fn a_rollout_may_ask_for_a_poll_a_minute_and_the_owner_for_more() {
+        let every = |polls: &str, asked| {
+            let config = Config::parse(&format!("{WHOLE}{polls}"), Path::new("agent.toml")).unwrap();
+            config.polls.every(asked).as_secs()
+        };
+        assert_eq!(
+            [every("", Some(1)), every("", Some(900)), every("", None)],
+            [60, 900, 600]
+        );
+        assert_eq!(every("[polls]\nseconds = 5\n", Some(900)), 5);
+        assert!(refuse(&format!("{WHOLE}[polls]\nseconds = 0\n")).contains("agent.toml"));
     }
 
     #[test]

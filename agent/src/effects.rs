@@ -52,6 +52,11 @@ impl Agent {
     async fn check_health(&mut self) -> Event {
         self.enter(Phase::OnTrial, "checking the health of what runs");
         let config = &self.device.config;
+        // A build that cannot reboot could be confirmed, and never updated again.
+        if let Err(error) = config.check_programs() {
+            self.screen.say(&error.to_string());
+            return Event::Unhealthy;
+        }
         for check in &config.health.checks {
             if let Err(error) = check.run(config.folder(), config.health.timeout()).await {
                 self.screen.say(&error.to_string());

@@ -262,6 +262,16 @@ impl Error {
         errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
     }
 
+    /// How long the server asked to be left alone, if that is why the pass ended.
+    pub fn busy(&self) -> Option<Duration> {
+        let first: &(dyn std::error::Error + 'static) = self;
+        let mut errors = std::iter::successors(Some(first), |error| error.source());
+        errors.find_map(|error| match error.downcast_ref() {
+            Some(HttpError::Busy(asked)) => Some(*asked),
+            _ => None,
+        })
+    }
+
     /// Whether it may go away by itself: the network, not the content.
     pub fn is_network(&self) -> bool {
         matches!(

@@ -3,7 +3,6 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use millet_machine::{Event, Payload, Progress, Source, Update};
 use millet_payload::{
@@ -247,8 +246,7 @@ impl Agent {
             .as_ref()
             .and_then(|look| look.rollout.as_ref())
             .map(|rollout| rollout.polls_seconds);
-        let seconds = self.device.config.polls.seconds.or(polls).unwrap_or(600).max(1);
-        let time = Duration::from_secs(u64::from(seconds));
+        let time = self.device.config.polls.every(polls);
         let mut timer = tokio::time::interval_at(tokio::time::Instant::now() + time, time);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         timer

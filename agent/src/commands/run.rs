@@ -6,11 +6,8 @@ use millet_agent::{Agent, Device, Pass};
 
 use super::{Exit, report, screen};
 
-/// Never asks more often than this by itself.
-const SHORTEST_POLL: u32 = 60;
-
-/// As often as a rollout that does not say how often.
-const USUAL_POLL: u32 = 600;
+/// A server that asks to be left alone is obeyed for so long: a proxy on the way must not silence a device for years.
+const LONGEST_OBEYED: Duration = Duration::from_hours(1);
 
 /// Work: look, install, reboot, confirm; for ever, or once.
 #[derive(Debug, Args)]
@@ -28,7 +25,7 @@ pub async fn run(device: Device, arguments: &Arguments) -> anyhow::Result<Exit> 
     }
     let mut said = None;
     loop {
-        let pass = match agent.pass(false).await {
+        let (pass, busy) = match agent.pass(false).await {
             Ok(Pass::Rebooting) => return Ok(report(&device, &Pass::Rebooting)),
             Ok(pass) => {
                 // Once, not at every poll.
@@ -36,29 +33,26 @@ pub async fn run(device: Device, arguments: &Arguments) -> anyhow::Result<Exit> 
                     report(&device, &pass);
                     said = Some(pass.clone());
                 }
-                Some(pass)
+                (Some(pass), Duration::ZERO)
             }
             // The state is what it was: the next pass goes on from there.
             Err(error) => {
                 say(&format!("millet-agent: {}", error.chain()));
-                None
+                (None, error.busy().unwrap_or_default().min(LONGEST_OBEYED))
             }
         };
-        let wait = until_next(&device, &agent, pass.as_ref());
+        let wait = until_next(&device, &agent, pass.as_ref()).max(busy);
         device.edge.sleep(wait).await;
     }
 }
 
 /// As often as the rollout asks, a little irregularly, and earlier when this device's turn comes earlier.
 fn until_next(device: &Device, agent: &Agent, pass: Option<&Pass>) -> Duration {
-    let polls = &device.config.polls;
     let rollout = agent.look().and_then(|look| look.rollout.as_ref());
-    let asked = polls
-        .seconds
-        .or(rollout.map(|rollout| rollout.polls_seconds))
-        .unwrap_or(USUAL_POLL);
-    let shortest = polls.min_seconds.unwrap_or(SHORTEST_POLL);
-    let poll = Duration::from_secs(u64::from(asked.max(shortest)));
+    let poll = device
+        .config
+        .polls
+        .every(rollout.map(|rollout| rollout.polls_seconds));
     let mut byte = [0; 1];
     // Without randomness the polls are merely regular.
     let _ = device.edge.fill(&mut byte);

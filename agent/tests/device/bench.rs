@@ -129,6 +129,8 @@ reboot = ["{}", "{}"]
 [health]
 checks = [["sh", "-c", "grep -aq health=good $0/system$(sed s/.*slot_suffix=// $0/cmdline)", "{}"]]
 timeout_seconds = 10
+[polls]
+seconds = 1
 "#,
             self.server.address,
             self.reboot,

@@ -237,6 +237,25 @@ fn a_build_without_the_check_program_is_left_again() {
 }
 
 #[test]
+fn a_build_that_cannot_reboot_is_not_confirmed() {
+    let mut bench = bench();
+    bench.release(2);
+    let reboot = bench.path("reboot");
+    symlink("/usr/bin/touch", &reboot).unwrap();
+    let before = line(&bench, "reboot");
+    let after = format!(r#"reboot = ["./reboot", "{}"]"#, bench.path("rebooted").display());
+    let changes = [(before.as_str(), after.as_str())];
+    assert_eq!(changed(&bench, &changes, &["run", "--once"]).code, Some(11));
+    assert_eq!(bench.boot(), Slot::B);
+    fs::remove_file(&reboot).unwrap();
+    let left = changed(&bench, &changes, &["run", "--once"]);
+    assert_eq!(left.code, Some(1));
+    assert!(left.err.contains("boot.reboot"), "{}", left.err);
+    // By hand, since nothing else can.
+    assert_eq!(bench.boot(), Slot::A);
+}
+
+#[test]
 fn a_model_that_the_repository_does_not_have_is_named() {
     let bench = bench();
     let typo = [("model = \"rubik\"", "model = \"rubic\"")];

@@ -81,8 +81,9 @@ fn a_busy_server_is_left_alone() {
     bench
         .server
         .fault("timestamp.json", 1, Kind::Status(503, Some("7200")));
-    let error = bench.pass().unwrap_err().chain();
-    assert!(error.contains("come back in 7200 seconds"), "{error}");
+    let error = bench.pass().unwrap_err();
+    assert_eq!(error.busy(), Some(std::time::Duration::from_secs(7200)));
+    assert!(error.chain().contains("come back in 7200 seconds"), "{error}");
 }
 
 #[test]

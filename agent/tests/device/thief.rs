@@ -166,7 +166,6 @@ fn all_online_keys_together() {
     }
 }
 
-/// Two of three engineers must sign; whoever has one key, and all the server's, signs as often as he likes.
 #[test]
 fn a_timestamp_key_that_signs_ten_years_ahead() {
     let mut bench = Bench::new();
@@ -184,6 +183,7 @@ fn a_timestamp_key_that_signs_ten_years_ahead() {
     assert!(bench.holds(Slot::A, 3));
 }
 
+/// Two of three engineers must sign; whoever has one key, and all the server's, signs as often as he likes.
 #[test]
 fn one_of_three_release_keys() {
     for stolen in [5, 8, 9] {
