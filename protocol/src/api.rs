@@ -148,7 +148,7 @@ pub struct StartRollout {
 /// `POST …/rollout/pause`, `…/resume` and `…/halt`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeRollout {
-    /// The build whose rollout is meant; by default the one that devices see, or else the one that waits.
+    /// The build whose rollout is meant; needed when one is with devices and another waits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<Build>,
     /// Why, in words that devices show to their owners.

@@ -50,7 +50,8 @@ pub struct UntrustedKeys {
 }
 
 /// What the server's operator does about [`UntrustedKeys`].
-pub const TRUST_ADVICE: &str = "Put the data folder's keys/ back as it was and start the server again. If it is lost, have     the root and targets keys sign for the new ones: \"The server was broken into\" in docs/ceremony.md.";
+pub const TRUST_ADVICE: &str = "Put the data folder's keys/ back as it was and start the server again. If it is lost, have \
+    the root and targets keys sign for the new ones: \"The server was broken into\" in docs/ceremony.md.";
 
 const ROLES: [&str; 4] = ["snapshot", "timestamp", "deltas", "rollouts"];
 

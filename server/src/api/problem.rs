@@ -204,6 +204,7 @@ fn classify_drive(error: &DriveError) -> (StatusCode, &'static str) {
         DriveError::NotAllowed { .. } => (StatusCode::CONFLICT, "channel-not-allowed"),
         DriveError::Older { .. } => (StatusCode::CONFLICT, "older-build"),
         DriveError::Halted(_) => (StatusCode::CONFLICT, "halted"),
+        DriveError::Two { .. } => (StatusCode::CONFLICT, "two-rollouts"),
         DriveError::Begun { .. } => (StatusCode::CONFLICT, "begun"),
         DriveError::Stage { .. } => (StatusCode::CONFLICT, "rollout-state"),
         DriveError::Document(_) => (StatusCode::UNPROCESSABLE_ENTITY, "rollout"),
@@ -263,8 +264,11 @@ fn detail(error: &ApiError) -> Option<String> {
         "version-not-next" => "Fetch what is current and sign the version after it.",
         "online-key" => "Take the keys from /api/v1/online-keys of this server and sign again.",
         "build-taken" => "A build never changes: give the new one another name.",
-        "sequence-not-growing" | "sequence-taken" => "Devices only go up: give the build a higher sequence.",
+        "sequence-not-growing" | "sequence-taken" => {
+            "Devices only go up: give the build a higher sequence (`--sequence`)."
+        }
         "untrusted-keys" => TRUST_ADVICE,
+        "two-rollouts" => "Name the build: `--build`.",
         "halted" => "Publish a corrected build and start that.",
         "channel-not-allowed" => "Promote the build with `millet promote`.",
         _ => "",

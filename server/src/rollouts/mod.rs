@@ -58,6 +58,14 @@ pub enum DriveError {
         /// The channel.
         channel: Channel,
     },
+    /// One build is with devices and another waits, and neither was named.
+    #[error("devices have {seen} there, and {waiting} waits: which one is meant?")]
+    Two {
+        /// The build that devices see.
+        seen: Build,
+        /// The build that was asked for after it.
+        waiting: Build,
+    },
     /// How long it takes was settled when it began.
     #[error("the rollout of {build} goes over {over} s already: what has begun keeps its time")]
     Begun {
@@ -231,7 +239,7 @@ pub async fn start(
     status::of(store, model, channel, writer.now()).await
 }
 
-/// Pauses, resumes or halts a rollout: the one that is named, or else the one that devices see, or else the one that waits.
+/// Pauses, resumes or halts a rollout: the one that is named, or else the only one that runs or waits.
 pub async fn change(
     writer: &MetadataWriter,
     store: &Store,
@@ -401,13 +409,19 @@ async fn meant(
 ) -> Result<RolloutRow, DriveError> {
     let rows = of_channel(store, model, channel).await?;
     let halted = |row: &RolloutRow| row.stage == RolloutStage::Open(RolloutState::Halted);
-    let row = match build {
-        Some(build) => rows.iter().find(|row| row.build == *build),
-        None => visible(&rows)
-            .find(|row| !halted(row))
-            .or(rows.iter().find(|row| row.stage == RolloutStage::Approved))
-            .or(visible(&rows).next())
-            .or(rows.first()),
+    let seen = visible(&rows).find(|row| !halted(row));
+    let waiting = rows.iter().find(|row| row.stage == RolloutStage::Approved);
+    let row = match (build, seen, waiting) {
+        (Some(build), ..) => rows.iter().find(|row| row.build == *build),
+        // A halt cannot be undone: nobody guesses.
+        (None, Some(seen), Some(waiting)) => {
+            return Err(DriveError::Two {
+                seen: seen.build.clone(),
+                waiting: waiting.build.clone(),
+            });
+        }
+        (None, Some(row), None) | (None, None, Some(row)) => Some(row),
+        (None, None, None) => visible(&rows).next().or(rows.first()),
     };
     row.cloned().ok_or_else(|| none(model, channel))
 }

@@ -306,10 +306,15 @@ fn what_devices_see_can_be_stopped_while_another_build_waits() {
         let shown = document(&world, &world.refresh(&engineer.shipped, Files::new()));
         (shown.build, shown.state)
     };
-    let paused: RolloutStatus = change(&world, "pause").json();
+    // Nobody guesses which one is meant.
+    for verb in ["pause", "resume", "halt"] {
+        assert_eq!(change(&world, verb).problem(), "two-rollouts");
+    }
+    assert_eq!(seen(), (name(46), RolloutState::Running));
+    let paused: RolloutStatus = change_of(&world, "pause", Some(46)).json();
     assert_eq!(paused.build, name(46));
     assert_eq!(seen(), (name(46), RolloutState::Paused));
-    let halted: RolloutStatus = change(&world, "halt").json();
+    let halted: RolloutStatus = change_of(&world, "halt", Some(46)).json();
     assert_eq!(halted.build, name(46));
     assert_eq!(seen(), (name(46), RolloutState::Halted));
     // The one that waits is perhaps what mends it: it goes on waiting until it is called off as well.

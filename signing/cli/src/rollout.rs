@@ -56,7 +56,7 @@ pub struct Start {
 pub struct Change {
     #[command(flatten)]
     place: Place,
-    /// The build whose rollout is meant; by default the one that devices see, or else the one that waits.
+    /// The build whose rollout is meant; needed when one is with devices and another waits.
     #[arg(long)]
     build: Option<Build>,
     /// Why, in words that devices show to their owners.
@@ -128,8 +128,12 @@ fn start(args: &Start, config: &Config, client: &Client, edge: &Edge) -> anyhow:
 
 fn halt(args: &Halt, config: &Config, client: &Client) -> anyhow::Result<()> {
     let Place { model, channel, .. } = &args.change.place;
-    let question =
-        format!("Halt the rollout of {model} on {channel}? Downloads stop and staged slots are taken back.");
+    let build = args.change.build.as_ref();
+    let whose = build.map_or_else(String::new, |build| format!("{build} to "));
+    let question = format!(
+        "Halt the rollout of {whose}{model} on {channel}? Downloads stop, staged slots are taken back, and it cannot be \
+         started again."
+    );
     output::confirm(&question, args.yes)?;
     change(&args.change, "halt", config, client)
 }
