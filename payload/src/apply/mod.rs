@@ -46,7 +46,8 @@ pub trait Observer {
     fn checkpoint(&mut self, at: Checkpoint) -> io::Result<()>;
     /// Asked before each operation is begun, while what it reads is hashed, and a few times a second while it is decoded
     /// or verity data is computed. `true` ends with [`ApplyError::Stopped`] after a checkpoint behind what is done by then:
-    /// short operations that were begun are brought to their end, long ones are left.
+    /// short operations that were begun are brought to their end, long ones are left. Once a partition's
+    /// last operation is begun there is none until the partition is whole: what came after the last one is done again.
     fn stop(&self) -> bool;
 }
 
@@ -58,7 +59,7 @@ pub const CHECKPOINT_BYTES: u64 = 16 << 20;
 /// `blobs` yields the payload's bytes from `from.blob_offset` after [`Head::blobs_offset`]; no more are read than
 /// the operations need. Each blob has its SHA-256 before a decoder sees it, and each patch's source before it is
 /// patched. Repeating operations after a checkpoint is harmless: none reads what another wrote. When the network or
-/// the observer ends it early, what was written is synced and checkpointed first.
+/// the observer ends it early, what was written is synced and checkpointed first, as [`Observer::stop`] says.
 ///
 /// Three threads share the work: this one reads blobs and hashes them and what patches read, one decodes, one writes and
 /// syncs. `slots` and `observer` are called from this one only.
