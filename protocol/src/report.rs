@@ -41,9 +41,9 @@ pub enum Outcome {
     Trying,
     /// It booted, passed its health checks and was marked good.
     Confirmed,
-    /// It booted badly and the device went back.
+    /// It was started and not confirmed, and the device went back.
     RolledBack,
-    /// It never reached a boot.
+    /// It was never started.
     Failed,
 }
 
