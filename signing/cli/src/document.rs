@@ -132,8 +132,8 @@ pub fn trusted_builds_keys(
         .count();
     if !role.is_some_and(|role| u64::try_from(trusted).is_ok_and(|trusted| trusted >= role.threshold())) {
         bail!(
-            "the keys of [models.{model}] are not the keys that the repository trusts: millet model add {model} changes \
-             them"
+            "the keys of [models.{model}] are not the keys that the repository trusts: `millet sign request --out FILE` asks \
+             for that change"
         );
     }
     if role.is_some_and(|role| role.threshold() != keys.threshold()) {

@@ -25,9 +25,11 @@ mod selection;
 mod sign;
 mod unfinished;
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
@@ -37,9 +39,9 @@ use crate::edge::Edge;
 #[derive(Parser)]
 #[command(name = "millet", version, propagate_version = true, max_term_width = 110)]
 struct Cli {
-    /// Names server, keys and models.
-    #[arg(long, global = true, value_name = "FILE", default_value = "millet.toml")]
-    config: PathBuf,
+    /// Names server, keys and models; millet.toml when absent.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// Reads passphrases and PINs from this file descriptor, a line for each in the order they are asked for.
     #[arg(long, global = true, value_name = "N")]
     passphrase_fd: Option<u32>,
@@ -104,9 +106,14 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, edge: &Edge) -> anyhow::Result<()> {
-    let config = || Config::read(&cli.config);
+    let path = cli.config.as_deref().unwrap_or(Path::new("millet.toml"));
+    // Some commands do without a millet.toml, but not without the one that was named.
+    if cli.config.is_some() {
+        File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    }
+    let config = || Config::read(path);
     match &cli.command {
-        Command::Key(command) => key::run(command, &cli.config, edge),
+        Command::Key(command) => key::run(command, path, edge),
         Command::Repo(RepoCommand::Check(args)) => repo_check::run(args, &config, edge),
         Command::Repo(RepoCommand::Init(args)) => repo_init::run(args, &config()?, edge),
         Command::Model(ModelCommand::Add(args)) => model_add::run(args, &config()?, edge),

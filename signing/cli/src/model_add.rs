@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use millet_protocol::api::Publication;
 use millet_protocol::{Model, targets};
 use millet_signing::metadata::{Targets, lifetime};
@@ -54,15 +54,26 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         return Ok(());
     }
 
+    let builds = repository.set().delegated(&role);
+    let same_builders = current
+        .authority(&role)
+        .is_some_and(|authority| authority.is(builders.public(), builders.threshold()));
+    if !same_builders && builds.is_some_and(|builds| !builds.targets.is_empty()) {
+        // Perhaps a thief published one of them.
+        bail!(
+            "{model} has builds, and whoever signs them with other keys vouches for each: `millet sign request --out FILE` \
+             shows them, and asks for the signatures"
+        );
+    }
+
     let mut changed = current.next(expires(edge.now, lifetime::TARGETS)?);
     changed
         .delegate_model(model, builders.public(), builders.threshold(), deltas, rollouts)
         .with_context(|| format!("the keys of [models.{model}] cannot work"))?;
     let offline = KeyRing::targets(config, edge)?;
     let targets_file = sign(&changed, &offline.signers()?).context("cannot sign the targets role")?;
-    // With new keys the builds that are there must be signed anew, or devices would refuse them.
     let builds_expire = expires(edge.now, lifetime::BUILDS)?;
-    let builds = match repository.set().delegated(&role) {
+    let builds = match builds {
         Some(builds) => builds.next(builds_expire),
         None => Targets::new(builds_expire),
     };

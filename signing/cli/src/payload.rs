@@ -222,7 +222,6 @@ struct Made<'a> {
     partitions: &'a [PartitionEntry],
 }
 
-/// Says of what a new payload consists.
 /// Refuses an output that is one of the files to read: they would be gone. A folder's are its images.
 fn refuse_input(out: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
     // What is not there yet is nobody's input.
@@ -241,6 +240,7 @@ fn refuse_input(out: &Path, inputs: &[&Path]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says of what a new payload consists.
 fn say_summary(path: &Path, summary: &Summary, json: bool) -> anyhow::Result<()> {
     if json {
         output::print_line(&Made {

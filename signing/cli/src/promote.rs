@@ -71,6 +71,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
         _ if lists.is_empty() => {}
         Some(path) => {
             upload()?;
+            report(args, &manifests)?;
             let documents: Vec<_> = documents.iter().collect();
             return ask_for_signatures(path, edge, &repository, &lists, &documents);
         }
@@ -80,6 +81,13 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
             client.publish(&publication)?;
         }
     }
+    report(args, &manifests)?;
+    rollout::say_how_to_start(&models, &args.channels, &args.build);
+    Ok(())
+}
+
+/// Says which builds go further.
+fn report(args: &Args, manifests: &[BuildManifest]) -> anyhow::Result<()> {
     if args.json {
         let lines: Vec<_> = (manifests.iter())
             .map(|manifest| Line {
@@ -88,20 +96,18 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
                 channels: &manifest.channels,
             })
             .collect();
-        output::print_json(&lines)?;
-    } else {
-        for BuildManifest {
-            model,
-            build,
-            channels,
-            ..
-        } in &manifests
-        {
-            let channels: Vec<&str> = channels.iter().map(Channel::as_str).collect();
-            output::print(&format!("{model} {build}: {}", channels.join(", ")))?;
-        }
+        return output::print_json(&lines);
     }
-    rollout::say_how_to_start(&models, &args.channels, &args.build);
+    for BuildManifest {
+        model,
+        build,
+        channels,
+        ..
+    } in manifests
+    {
+        let channels: Vec<&str> = channels.iter().map(Channel::as_str).collect();
+        output::print(&format!("{model} {build}: {}", channels.join(", ")))?;
+    }
     Ok(())
 }
 

@@ -181,7 +181,7 @@ mod tests {
                     let first = unfinished.create(&folder.path().join("first")).unwrap();
                     (first, unfinished.create(&folder.path().join("second")).unwrap())
                 });
-                while count() == 0 {}
+                while count() == 0 && !making.is_finished() {}
                 let removed = unfinished.remove();
                 assert_eq!(count(), 0);
                 drop(removed);

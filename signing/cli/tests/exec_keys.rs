@@ -5,6 +5,7 @@ mod fake;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::thread::JoinHandle;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -30,10 +31,11 @@ while [ ! -e answer ]; do sleep 0.02; done
 cat answer"#;
 
 /// Plays the token behind [`RELAY`]: signs as the request says, and returns the request.
-fn sign_when_asked(workshop: &Workshop) -> serde_json::Value {
+fn sign_when_asked(workshop: &Workshop, running: &JoinHandle<Finished>) -> serde_json::Value {
     let request = loop {
         match fs::read(workshop.path("request")) {
             Ok(bytes) => break bytes,
+            Err(error) if running.is_finished() => panic!("nobody asked: {error}"),
             Err(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
         }
     };
@@ -52,7 +54,7 @@ fn a_program_signs() {
     let (server, workshop) = held_by(RELAY);
     let mut command = workshop.command(&PUBLISH);
     let running = std::thread::spawn(move || Finished::of(&command.output().unwrap()));
-    let request = sign_when_asked(&workshop);
+    let request = sign_when_asked(&workshop, &running);
     running.join().unwrap().ok();
     let public: PublicKey =
         serde_json::from_slice(&fs::read(workshop.path("keys/builds1.pub")).unwrap()).unwrap();

@@ -101,6 +101,15 @@ fn what_cannot_be_published_is_refused_before_anything_leaves() {
         &publish("V1", &["--sequence", "202601001"]),
         &["and not 202601001"],
     );
+    for (option, value) in [
+        ("--floor", "202601001"),
+        ("--requires", "202601001"),
+        ("--data-epoch", "7"),
+        ("--security-patch", "2020-01-01"),
+    ] {
+        let another = format!("another {option}: a name is used once");
+        workshop.refused(&publish("V1", &[option, value]), &[&another]);
+    }
     workshop.refused(
         &publish("V1", &["--channel", "stable"]),
         &["millet promote --model rubik --build V1 --channel stable"],
@@ -156,6 +165,25 @@ fn what_cannot_be_published_is_refused_before_anything_leaves() {
 }
 
 #[test]
+fn whoever_signs_reads_all_of_it() {
+    let (_server, workshop) = with_model();
+    let notes = format!("{}the last word", "Warmer evenings.\n".repeat(100));
+    workshop.ok(&publish("V1", &["--notes", &notes, "--request", "week.json"]));
+    let shown = workshop.ok(&["sign", "show", "week.json"]);
+    let said = format!("{}{}", shown.stdout, shown.stderr);
+    assert!(said.contains("the last word"), "{said}");
+}
+
+#[test]
+fn scripts_hear_what_a_request_promotes() {
+    let (_server, workshop) = with_model();
+    workshop.ok(&publish("V1", &[]));
+    let asked = workshop.ok(&[&PROMOTE[..], &["--request", "stable.json", "--json"]].concat());
+    let lines: Value = serde_json::from_str(&asked.stdout).unwrap();
+    assert_eq!(lines[0]["build"], "V1");
+}
+
+#[test]
 fn a_dry_run_uploads_nothing() {
     let (server, workshop) = with_model();
     let dry = workshop.ok(&publish("V1", &["--dry-run", "--json"]));
@@ -184,12 +212,17 @@ fn setting_up_can_be_repeated() {
     workshop.change_config("builds1", "builds2");
     workshop.refused(
         &publish("V2", &[]),
-        &[
-            "not the keys that the repository trusts",
-            "millet model add rubik",
-        ],
+        &["not the keys that the repository trusts", "millet sign request"],
     );
-    workshop.ok(&["model", "add", "rubik"]);
+    // Whoever signs V1 with other keys sees it first.
+    workshop.refused(
+        &["model", "add", "rubik"],
+        &["rubik has builds", "millet sign request --out FILE"],
+    );
+    let asked = workshop.ok(&["sign", "request", "--out", "keys.json", "--yes"]);
+    assert!(asked.stderr.contains("stays: rubik V1 "), "{}", asked.stderr);
+    workshop.ok(&["sign", "keys.json", "--yes"]);
+    workshop.ok(&["sign", "import", "keys.json", "--yes"]);
     workshop.ok(&publish("V2", &[]));
 }
 
@@ -331,6 +364,11 @@ fn names_in_a_request_do_not_write_on_the_terminal() {
     assert!(!refused.stderr.contains('\u{1b}'), "{}", refused.stderr);
     assert_eq!(before["complete"], false);
 
+    // Nor is one that is not there, when it was named; without any, a request can be read.
+    workshop.refused(
+        &["sign", "show", "week.json", "--config", "milet.toml"],
+        &["cannot read milet.toml"],
+    );
     // A millet.toml with a mistake in it is not taken for none.
     workshop.change_config("threshold = 2", "treshold = 2");
     workshop.refused(&["sign", "show", "week.json"], &["millet.toml:", "treshold"]);

@@ -118,6 +118,11 @@ fn a_root_key_is_lost_and_replaced() {
     assert!(said.contains("root 1 → 2"), "{said}");
     assert_eq!(said.matches(" joins (ecdsa-sha2-nistp256)").count(), 1, "{said}");
     assert_eq!(said.matches(" leaves").count(), 1, "{said}");
+    // Who signs a root with new keys vouches for every role in it.
+    for stays in ["root: key ", "targets: key ", "timestamp: key "] {
+        let lines = || said.lines().filter(|line| line.trim().starts_with(stays));
+        assert!(lines().any(|line| line.ends_with(" stays")), "{stays} in {said}");
+    }
 
     let (first, signed) = one.sign(&file);
     assert!(signed.stdout.contains("1 of 2"), "{}", signed.stdout);
@@ -155,6 +160,9 @@ fn a_threshold_rises_and_the_online_roles_go_on() {
     assert!(said.contains("targets: 4 of 4 must sign (was 2 of 3)"), "{said}");
     // The list of models has three signatures, so it must be signed anew in the same publication.
     assert!(said.contains("targets 2 → 3"), "{said}");
+    // A thief of the old keys could have named himself for a model that is not in this millet.toml.
+    assert!(said.contains("builds.rubik: 1 of 1 must sign, as before"), "{said}");
+    assert!(said.contains("builds.rubik: stays trusted with "), "{said}");
     let (copy, _) = all.sign(&file);
     import(&world, &[&copy]);
     assert_sound(&world);
@@ -282,6 +290,13 @@ fn a_release_key_is_stolen_and_is_worth_nothing_afterwards() {
     let halt = ["rollout", "halt", "--model", MODEL, "--channel", CHANNEL, "--yes"];
     world.workshop.millet(&halt).unwrap();
     import(&world, &[]);
+    // Of what was published its sequence alone is used up.
+    let images = world.images(2);
+    let mut same = world.workshop.publish_command(&weekly("V6.11.2", &images));
+    same.args(["--sequence", "209952999"]);
+    let same = run(&mut same, false).unwrap();
+    assert!(same.stderr.contains("is that of EVIL"), "{}", same.stderr);
+    assert!(same.stderr.contains("(`--sequence`)"), "{}", same.stderr);
     world.release(2);
     assert_sound(&world);
     assert_eq!(world.update_to(2), PayloadKind::Delta);

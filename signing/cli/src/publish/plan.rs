@@ -133,6 +133,28 @@ fn difference(
             published.sequence
         )));
     }
+    let requires = published
+        .requires
+        .as_ref()
+        .map(|requires| requires.min_sequence.0);
+    let other_fields = [
+        (
+            "--floor",
+            differs(args.floor, published.floor.map(|floor| floor.0)),
+        ),
+        ("--requires", differs(args.requires, requires)),
+        (
+            "--data-epoch",
+            differs(args.data_epoch, Some(published.data_epoch)),
+        ),
+        (
+            "--security-patch",
+            differs(args.security_patch, Some(published.security_patch)),
+        ),
+    ];
+    if let Some((option, _)) = other_fields.iter().find(|(_, differs)| *differs) {
+        return Ok(Some(format!("another {option}: {once}")));
+    }
     let named = images
         .names()
         .eq(published.partitions.iter().map(|partition| &partition.name));
@@ -162,6 +184,11 @@ fn difference(
         "these images and other notes, entries or known issues: its words are signed, and new ones need a new build"
             .to_owned()
     }))
+}
+
+/// Whether something is asked for that the published build does not have.
+fn differs<T: PartialEq>(asked: Option<T>, published: Option<T>) -> bool {
+    asked.is_some() && asked != published
 }
 
 fn security_patch(

@@ -10,6 +10,7 @@ use millet_protocol::BuildManifest;
 use millet_signing::metadata::{Role, Root, TargetFile, Targets};
 use millet_signing::{Authority, Collected, KeyId, Signer, verify, verify_first_root, verify_next_root};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::words;
 use crate::unfinished::{Existing, Unfinished, write_whole_as};
@@ -261,14 +262,24 @@ impl Request {
         Some(manifest)
     }
 
+    /// Fields of a manifest that this millet does not know, and that a newer agent may act on.
+    pub fn unknown_fields(&self, path: &str, manifest: &BuildManifest) -> Vec<String> {
+        let text = self.manifests.get(path).map_or("", String::as_str);
+        let written: BTreeMap<String, Value> = serde_json::from_str(text).unwrap_or_default();
+        let known = serde_json::to_value(manifest).unwrap_or_default();
+        let unknown =
+            |(name, value): (String, Value)| (known.get(&name).is_none() && !value.is_null()).then_some(name);
+        written.into_iter().filter_map(unknown).collect()
+    }
+
     /// Whether other keys, or more or fewer of them, sign for a role from now on than until now.
     pub fn has_other_signers(&self, role: &str) -> bool {
         let now = match role {
-            "targets" => self.root.as_ref().and_then(|root| root.authority(role)),
+            "root" | "targets" => self.root.as_ref().and_then(|root| root.authority(role)),
             _ => self.targets.as_ref().and_then(|targets| targets.authority(role)),
         };
-        match (now, self.authorities(role).as_slice()) {
-            (Some(now), [next]) => !now.same_keys(next),
+        match (now, self.authorities(role).last()) {
+            (Some(now), Some(next)) => !now.same_keys(next),
             _ => true,
         }
     }

@@ -14,7 +14,7 @@ pub fn changes(request: &Request) -> Vec<String> {
     let mut lines = Vec::new();
     for role in request.roles() {
         match (role, request.next_root(), request.next_targets()) {
-            ("root", Some(next), _) => root(request.root(), next, &mut lines),
+            ("root", Some(next), _) => root(request, next, &mut lines),
             ("targets", _, Some(next)) => models(request, next, &mut lines),
             _ => match request.builds(role) {
                 Ok((now, next)) => builds(request, role, now.as_ref(), &next, &mut lines),
@@ -25,13 +25,15 @@ pub fn changes(request: &Request) -> Vec<String> {
     lines
 }
 
-fn root(now: Option<&Root>, next: &Root, lines: &mut Vec<String>) {
+fn root(request: &Request, next: &Root, lines: &mut Vec<String>) {
+    let now = request.root();
     heading(
         "root",
         now.map(|now| (now.version, now.expires)),
         (next.version, next.expires),
         lines,
     );
+    let anew = request.has_other_signers("root");
     let names: BTreeSet<&str> = (now.iter().copied().chain([next]))
         .flat_map(Root::role_names)
         .collect();
@@ -40,6 +42,7 @@ fn root(now: Option<&Root>, next: &Root, lines: &mut Vec<String>) {
             name,
             now.and_then(|now| now.authority(name)),
             next.authority(name),
+            anew,
             lines,
         );
     }
@@ -57,6 +60,7 @@ fn models(request: &Request, next: &Targets, lines: &mut Vec<String>) {
         (next.version, next.expires),
         lines,
     );
+    let anew = request.has_other_signers("targets");
     let names: BTreeSet<&str> = (now.iter().copied().chain([next]))
         .flat_map(Targets::delegated_roles)
         .map(|role| role.name.as_str())
@@ -66,6 +70,7 @@ fn models(request: &Request, next: &Targets, lines: &mut Vec<String>) {
             name,
             now.and_then(|now| now.authority(name)),
             next.authority(name),
+            anew,
             lines,
         );
         let of = |targets: &Targets| {
@@ -77,20 +82,25 @@ fn models(request: &Request, next: &Targets, lines: &mut Vec<String>) {
             ))
         };
         let (before, after) = (now.and_then(of), of(next));
-        if let Some((paths, prefixes, terminating)) = after.filter(|after| before.as_ref() != Some(after)) {
+        let same = before == after;
+        if let Some((paths, prefixes, terminating)) = after.filter(|_| anew || !same) {
+            let is = if same { "stays" } else { "is" };
             let paths: Vec<String> = paths.iter().map(|path| shown(path)).collect();
             let ends = if terminating { ", and nobody else" } else { "" };
             lines.push(format!(
-                "  {}: is trusted with {}{ends}",
+                "  {}: {is} trusted with {}{ends}",
                 shown(name),
                 paths.join(", ")
             ));
             if prefixes.is_some() {
-                lines.push(format!("  {}: is trusted with paths by their hash", shown(name)));
+                lines.push(format!(
+                    "  {}: {is} trusted with paths by their hash",
+                    shown(name)
+                ));
             }
         }
     }
-    files(now, next, request.has_other_signers("targets"), lines, plain);
+    files(now, next, anew, lines, plain);
     other_fields(now.map(|now| &now.other), &next.other, lines);
 }
 
@@ -106,7 +116,16 @@ fn builds(request: &Request, role: &str, now: Option<&Targets>, next: &Targets, 
             return plain(path, file);
         }
         match request.manifest(path, file) {
-            Some(manifest) => describe(path, &manifest),
+            Some(manifest) => {
+                let mut text = describe(path, &manifest);
+                for field in request.unknown_fields(path, &manifest) {
+                    text.push_str(&format!(
+                        "; the field {}, which this millet does not know",
+                        shown(&field)
+                    ));
+                }
+                text
+            }
             None => format!("{}; its content is not in this request", plain(path, file)),
         }
     });
@@ -133,7 +152,14 @@ fn heading(role: &str, now: Option<(u64, Timestamp)>, next: (u64, Timestamp), li
     });
 }
 
-fn keys(role: &str, now: Option<Authority<'_>>, next: Option<Authority<'_>>, lines: &mut Vec<String>) {
+/// New signers vouch `anew` for every role, so that they see also what stays.
+fn keys(
+    role: &str,
+    now: Option<Authority<'_>>,
+    next: Option<Authority<'_>>,
+    anew: bool,
+    lines: &mut Vec<String>,
+) {
     let role = shown(role);
     let Some(next) = next else {
         if now.is_some() {
@@ -141,8 +167,12 @@ fn keys(role: &str, now: Option<Authority<'_>>, next: Option<Authority<'_>>, lin
         }
         return;
     };
-    for key in next.keys().filter(|key| now.is_none_or(|now| !now.has(key))) {
-        lines.push(format!("  {role}: key {} joins ({})", key.id(), kind(key)));
+    for key in next.keys() {
+        if now.is_none_or(|now| !now.has(key)) {
+            lines.push(format!("  {role}: key {} joins ({})", key.id(), kind(key)));
+        } else if anew {
+            lines.push(format!("  {role}: key {} stays", key.id()));
+        }
     }
     for key in now.iter().flat_map(Authority::keys).filter(|key| !next.has(key)) {
         lines.push(format!("  {role}: key {} leaves", key.id()));
@@ -150,6 +180,9 @@ fn keys(role: &str, now: Option<Authority<'_>>, next: Option<Authority<'_>>, lin
     let count = |authority: &Authority<'_>| (authority.threshold(), authority.keyids().len());
     let (threshold, of) = count(&next);
     match now.as_ref().map(count) {
+        Some(before) if before == (threshold, of) && anew => {
+            lines.push(format!("  {role}: {threshold} of {of} must sign, as before"));
+        }
         Some(before) if before == (threshold, of) => {}
         Some((before, before_of)) => lines.push(format!(
             "  {role}: {threshold} of {of} must sign (was {before} of {before_of})"
@@ -221,14 +254,14 @@ fn describe(path: &str, manifest: &BuildManifest) -> String {
         text.push_str(&format!("; payload {}", shown(&manifest.payload.path)));
     }
     for (language, notes) in &manifest.notes {
-        text.push_str(&format!("; notes in {}: {}", shown(language), shown(notes)));
+        text.push_str(&format!("; notes in {}: {}", shown(language), whole(notes)));
     }
     for entry in &manifest.entries {
-        let (title, description) = (shown(&entry.title), shown(&entry.description));
+        let (title, description) = (whole(&entry.title), whole(&entry.description));
         text.push_str(&format!("; entry {}: {title}: {description}", entry.id));
     }
     for issue in &manifest.known_issues {
-        text.push_str(&format!("; known issue: {}", shown(issue)));
+        text.push_str(&format!("; known issue: {}", whole(issue)));
     }
     text
 }
@@ -268,14 +301,19 @@ fn moment(instant: Timestamp) -> String {
     instant.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// Longest text from outside that is shown whole, in characters.
+/// Longest name from outside that is shown whole, in characters.
 const LONGEST: usize = 200;
 
-/// A text that came from outside, on one line.
+/// A name that came from outside, on one line.
 fn shown(text: &str) -> String {
     let mut shown: String = text.chars().take(LONGEST).collect();
     if shown.len() < text.len() {
         shown.push('…');
     }
-    visible(&shown).replace(['\n', '\t'], " ")
+    whole(&shown)
+}
+
+/// Words that devices show, on one line: whoever signs them reads all of them.
+fn whole(text: &str) -> String {
+    visible(text).replace(['\n', '\t'], " ")
 }
