@@ -164,15 +164,18 @@ impl StateDirectory {
     /// its pseudonyms, `device.key` is the seed of its ed25519 key.
     pub fn secret(&self, name: &str, edge: &dyn Edge) -> Result<[u8; 32], Error> {
         let path = self.path.join(name);
-        let mut bytes = [0; 32];
-        match File::open(&path) {
-            Ok(mut file) => file.read_exact(&mut bytes).map_err(Error::file("read", &path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                edge.fill(&mut bytes)?;
-                replace(&path, &bytes, 0o600)?;
-            }
-            Err(error) => return Err(Error::file("open", &path)(error)),
+        if let Some(bytes) = read_secret(&path)? {
+            return Ok(bytes);
         }
+        // `feedback` may come while `run` begins: two that made one each would go on with different ones.
+        let folder = File::open(&self.path).map_err(Error::file("open", &self.path))?;
+        folder.lock().map_err(Error::file("lock", &self.path))?;
+        if let Some(bytes) = read_secret(&path)? {
+            return Ok(bytes);
+        }
+        let mut bytes = [0; 32];
+        edge.fill(&mut bytes)?;
+        replace(&path, &bytes, 0o600)?;
         Ok(bytes)
     }
 
@@ -248,6 +251,16 @@ impl StateDirectory {
 }
 
 /// Whether a file is empty or its last line is whole.
+fn read_secret(path: &Path) -> Result<Option<[u8; 32]>, Error> {
+    let mut bytes = [0; 32];
+    match File::open(path) {
+        Ok(mut file) => file.read_exact(&mut bytes).map_err(Error::file("read", path))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::file("open", path)(error)),
+    }
+    Ok(Some(bytes))
+}
+
 fn ends_a_line(file: &mut File) -> io::Result<bool> {
     if file.seek(SeekFrom::End(0))? == 0 {
         return Ok(true);
@@ -294,8 +307,10 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+    use std::pin::Pin;
 
     use jiff::Timestamp;
+    use jiff::tz::TimeZone;
     use millet_protocol::Sequence;
 
     use super::*;
@@ -325,6 +340,41 @@ mod tests {
         });
         state.lock().unwrap();
         other.join().unwrap();
+    }
+
+    /// Gives every byte the same value, after a while.
+    struct Slow(u8);
+
+    impl Edge for Slow {
+        fn now(&self) -> Timestamp {
+            Timestamp::UNIX_EPOCH
+        }
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), Error> {
+            thread::sleep(Duration::from_millis(20));
+            bytes.fill(self.0);
+            Ok(())
+        }
+        fn zone(&self) -> TimeZone {
+            TimeZone::UTC
+        }
+        fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    #[test]
+    fn who_needs_a_secret_at_the_same_time_gets_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateDirectory::open(folder.path()).unwrap();
+        let made = thread::scope(|scope| {
+            let two = [1, 2].map(|value| {
+                let state = &state;
+                scope.spawn(move || state.secret("secret", &Slow(value)).unwrap())
+            });
+            two.map(|one| one.join().unwrap())
+        });
+        assert_eq!(made[0], made[1]);
+        assert_eq!(state.secret("secret", &Slow(3)).unwrap(), made[0]);
     }
 
     #[test]
@@ -372,33 +422,15 @@ mod tests {
         assert!(kept.raised_to(moment("2026-11-21T00:00:00Z")).time > kept.time);
     }
 
-    struct Fixed;
-
-    impl Edge for Fixed {
-        fn now(&self) -> Timestamp {
-            Timestamp::UNIX_EPOCH
-        }
-        fn fill(&self, bytes: &mut [u8]) -> Result<(), Error> {
-            bytes.fill(7);
-            Ok(())
-        }
-        fn zone(&self) -> jiff::tz::TimeZone {
-            jiff::tz::TimeZone::UTC
-        }
-        fn sleep(&self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-            Box::pin(std::future::ready(()))
-        }
-    }
-
     /// Red without `.mode(mode)` in `replace`.
     #[test]
     fn l18_secrets_are_made_once_and_are_nobody_elses() {
         let folder = tempfile::tempdir().unwrap();
         let state = StateDirectory::open(folder.path()).unwrap();
-        assert_eq!(state.secret("seed", &Fixed).unwrap(), [7; 32]);
+        assert_eq!(state.secret("seed", &Slow(7)).unwrap(), [7; 32]);
         fs::write(folder.path().join("seed"), [8; 32]).unwrap();
-        assert_eq!(state.secret("seed", &Fixed).unwrap(), [8; 32]);
-        let other = state.secret("secret", &Fixed).unwrap();
+        assert_eq!(state.secret("seed", &Slow(7)).unwrap(), [8; 32]);
+        let other = state.secret("secret", &Slow(7)).unwrap();
         assert_eq!(other, [7; 32]);
         let mode = fs::metadata(folder.path().join("secret"))
             .unwrap()

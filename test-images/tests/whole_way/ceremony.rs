@@ -161,7 +161,10 @@ fn a_threshold_rises_and_the_online_roles_go_on() {
     // The list of models has three signatures, so it must be signed anew in the same publication.
     assert!(said.contains("targets 2 → 3"), "{said}");
     // A thief of the old keys could have named himself for a model that is not in this millet.toml.
-    assert!(said.contains("builds.rubik: 1 of 1 must sign, as before"), "{said}");
+    assert!(
+        said.contains("builds.rubik: 1 of 1 must sign, as before"),
+        "{said}"
+    );
     assert!(said.contains("builds.rubik: stays trusted with "), "{said}");
     let (copy, _) = all.sign(&file);
     import(&world, &[&copy]);
