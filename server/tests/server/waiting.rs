@@ -9,18 +9,12 @@ use millet_server::patience::{Pace, Patience};
 use crate::engineer::sha256;
 use crate::world::World;
 
-/// A server with four places that waits a second for anything: long enough for requests on a busy machine.
-fn impatient() -> World {
+const SHORT: Duration = Duration::from_secs(1);
+
+/// A server with four places. A test shortens only what it waits to see run out: its own threads may stand still too.
+fn server(patience: Patience) -> World {
     let mut world = World::new();
-    let short = Duration::from_secs(1);
-    world.patience = Patience {
-        head: short,
-        message: short,
-        pace: Pace {
-            span: short,
-            bytes: 1000,
-        },
-    };
+    world.patience = patience;
     world.connections = 4;
     world.restart();
     world
@@ -51,7 +45,10 @@ fn rest(mut stream: TcpStream) -> String {
 
 #[test]
 fn half_requests_do_not_keep_others_out() {
-    let world = impatient();
+    let world = server(Patience {
+        head: SHORT,
+        ..Patience::default()
+    });
     let half: Vec<_> = (0..10)
         .map(|_| send(&world, "GET /healthz HTTP/1.1\r\nHost:"))
         .collect();
@@ -63,14 +60,20 @@ fn half_requests_do_not_keep_others_out() {
 
 #[test]
 fn who_has_nothing_to_ask_any_more_is_let_go() {
-    let world = impatient();
+    let world = server(Patience {
+        head: SHORT * 3,
+        ..Patience::default()
+    });
     let answered = rest(send(&world, "GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n"));
     assert!(answered.starts_with("HTTP/1.1 200"), "{answered}");
 }
 
 #[test]
 fn half_a_message_is_refused() {
-    let world = impatient();
+    let world = server(Patience {
+        message: SHORT,
+        ..Patience::default()
+    });
     for path in ["votes", "feedback", "reports"] {
         let head = format!("POST /api/v1/{path} HTTP/1.1\r\nHost: here\r\nContent-Length: 500\r\n\r\n{{");
         let answer = rest(send(&world, &head));
@@ -78,22 +81,41 @@ fn half_a_message_is_refused() {
     }
 }
 
-#[test]
-fn an_upload_may_take_long_but_not_stand_still() {
-    let world = impatient();
-    let bytes = vec![b'x'; 10_000];
+/// The head of an upload of so many bytes, and they.
+fn upload(world: &World, length: usize) -> (String, Vec<u8>) {
+    let bytes = vec![b'x'; length];
     let head = format!(
-        "PUT /api/v1/blobs/{} HTTP/1.1\r\nHost: here\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        "PUT /api/v1/blobs/{} HTTP/1.1\r\nHost: here\r\nConnection: close\r\nAuthorization: Bearer {}\r\nContent-Length: {length}\r\n\r\n",
         sha256(&bytes),
         world.token,
-        bytes.len()
     );
+    (head, bytes)
+}
+
+#[test]
+fn an_upload_may_not_stand_still() {
+    let world = server(Patience {
+        pace: Pace {
+            span: SHORT,
+            bytes: 1000,
+        },
+        ..Patience::default()
+    });
+    let (head, _) = upload(&world, 10_000);
     let stopped = rest(send(&world, &format!("{head}xxx")));
     assert!(stopped.starts_with("HTTP/1.1 408"), "{stopped}");
+}
 
+#[test]
+fn an_upload_may_take_longer_than_a_message() {
+    let world = server(Patience {
+        message: SHORT,
+        ..Patience::default()
+    });
+    let (head, bytes) = upload(&world, 10_000);
     let mut steady = send(&world, &head);
     for piece in bytes.chunks(1000) {
-        std::thread::sleep(Duration::from_millis(150));
+        std::thread::sleep(SHORT / 5);
         steady.write_all(piece).unwrap();
     }
     let answer = rest(steady);
