@@ -3,7 +3,6 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
@@ -14,13 +13,15 @@ use http_body::Frame;
 use http_body_util::BodyExt;
 use tokio::sync::oneshot;
 
+use crate::patience::Patience;
+
 /// As much as a publication; a longer upload is better looked up first.
 const MOST: usize = super::LONGEST_PUBLICATION;
-const LONGEST: Duration = Duration::from_secs(10);
 
 /// The middleware.
 pub async fn drain(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
+    let patience = parts.extensions.get::<Patience>().copied().unwrap_or_default();
     let (give_back, rest) = oneshot::channel();
     let lent = Lent {
         body: Some(body),
@@ -31,7 +32,7 @@ pub async fn drain(request: Request, next: Next) -> Response {
     let waiting = response.status() != StatusCode::REQUEST_TIMEOUT;
     if waiting && let Ok(rest) = rest.await {
         // Whether it could be read makes no difference to the answer.
-        drop(tokio::time::timeout(LONGEST, read_away(rest)).await);
+        drop(tokio::time::timeout(patience.message, read_away(rest)).await);
     }
     response
 }

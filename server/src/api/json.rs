@@ -1,3 +1,4 @@
+use axum::RequestExt as _;
 use axum::body::{Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::HeaderValue;
@@ -18,8 +19,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let said = request.extensions().get::<Patience>().copied();
-        // What is longer than it may be is refused before it is waited for.
-        let announced = request.body().size_hint().exact().unwrap_or(0);
+        let announced = request.body().size_hint().lower();
+        let request = request.with_limited_body();
+        // A length costs nothing to announce, and what is waited for grows with it.
+        if let Some(most) = request.body().size_hint().upper()
+            && announced > most
+        {
+            return Err(ApiError::Long { announced, most });
+        }
         let patience = said.unwrap_or_default().of_message(announced);
         let bytes = tokio::time::timeout(patience, Bytes::from_request(request, state))
             .await

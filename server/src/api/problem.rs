@@ -31,9 +31,17 @@ pub enum ApiError {
     /// Another token was shown.
     #[error("this is not the publisher's token")]
     WrongToken,
-    /// The body did not come, or is too long.
+    /// The body did not come whole, or longer than it may be.
     #[error("the body could not be read")]
     Body(#[source] BytesRejection),
+    /// The body is announced as longer than it may be.
+    #[error("the body has {announced} bytes and may have {most}")]
+    Long {
+        /// Bytes that it has.
+        announced: u64,
+        /// Bytes that it may have.
+        most: u64,
+    },
     /// The body came too slowly.
     #[error("the body came too slowly")]
     Slow,
@@ -139,6 +147,7 @@ fn classify(error: &ApiError) -> (StatusCode, &'static str) {
         ApiError::NoToken => (StatusCode::UNAUTHORIZED, "no-token"),
         ApiError::WrongToken => (StatusCode::UNAUTHORIZED, "wrong-token"),
         ApiError::Body(rejection) => (rejection.status(), "body"),
+        ApiError::Long { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "body"),
         ApiError::Slow => (StatusCode::REQUEST_TIMEOUT, "slow"),
         ApiError::Json(_) => (StatusCode::BAD_REQUEST, "json"),
         ApiError::Message(_) => (StatusCode::UNPROCESSABLE_ENTITY, "message"),

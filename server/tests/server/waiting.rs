@@ -69,16 +69,36 @@ fn who_has_nothing_to_ask_any_more_is_let_go() {
 }
 
 #[test]
-fn half_a_message_is_refused() {
+fn half_a_message_is_refused_whatever_it_announces() {
     let world = server(Patience {
         message: SHORT,
         ..Patience::default()
     });
-    for path in ["votes", "feedback", "reports"] {
-        let head = format!("POST /api/v1/{path} HTTP/1.1\r\nHost: here\r\nContent-Length: 500\r\n\r\n{{");
-        let answer = rest(send(&world, &head));
-        assert!(answer.starts_with("HTTP/1.1 408"), "{path}: {answer}");
+    let lengths = [(500, 408), (1_000_000_000_000_u64, 413)];
+    let half: Vec<_> = ["votes", "feedback", "reports"]
+        .iter()
+        .flat_map(|path| lengths.map(|(length, status)| (path, length, status)))
+        .map(|(path, length, status)| {
+            let head =
+                format!("POST /api/v1/{path} HTTP/1.1\r\nHost: here\r\nContent-Length: {length}\r\n\r\n{{");
+            (send(&world, &head), format!("HTTP/1.1 {status}"))
+        })
+        .collect();
+    for (stream, status) in half {
+        let answer = rest(stream);
+        assert!(answer.starts_with(&status), "{answer}");
     }
+}
+
+#[test]
+fn a_message_without_a_length_is_read_as_far_as_it_may_be() {
+    let world = server(Patience::default());
+    let long = format!(
+        "POST /api/v1/votes HTTP/1.1\r\nHost: here\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n10001\r\n{}\r\n0\r\n\r\n",
+        " ".repeat(0x10001)
+    );
+    let answer = rest(send(&world, &long));
+    assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
 /// The head of an upload of so many bytes, and they.
