@@ -4,14 +4,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 /// How long the other side may take, since whoever takes his time takes a connection from somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
     /// From the start of a connection, or the end of the answer before, to the end of a request's head.
     pub head: Duration,
-    /// For a message's body, and a second more for every 8 KiB that it announces.
+    /// For a message's body, and a second more for every 8 KiB that it announces and may have.
     pub message: Duration,
     /// For uploads and answers, which may be long.
     pub pace: Pace,
@@ -41,18 +41,21 @@ impl Default for Patience {
 }
 
 impl Patience {
-    /// For a message of so many bytes.
+    /// For a message that announces so many bytes, which the caller bounds.
     pub fn of_message(&self, announced: u64) -> Duration {
         self.message
             .saturating_add(Duration::from_secs(announced / (8 << 10)))
     }
 }
 
-/// Sees to it that the pace is kept. Only a wait opens its window, so what we ourselves take counts against nobody.
+/// Sees to it that the pace is kept. Only time counts in which we waited for the other side: what we ourselves take, for a
+/// slow disk for instance, is nobody's fault.
 #[derive(Debug)]
 pub struct Watch {
     pace: Pace,
-    window: Option<Pin<Box<Sleep>>>,
+    /// Of the span, what the waits so far have left.
+    left: Duration,
+    wait: Option<Pin<Box<Sleep>>>,
     got: u64,
 }
 
@@ -61,13 +64,17 @@ impl Watch {
     pub fn new(pace: Pace) -> Self {
         Self {
             pace,
-            window: None,
+            left: pace.span,
+            wait: None,
             got: 0,
         }
     }
 
-    /// So many bytes went through.
+    /// So many bytes went through, which ends a wait.
     pub fn progress(&mut self, bytes: usize) {
+        if let Some(wait) = self.wait.take() {
+            self.left = wait.deadline().saturating_duration_since(Instant::now());
+        }
         self.got = self.got.saturating_add(bytes as u64);
         if self.got >= self.pace.bytes {
             self.rest();
@@ -76,17 +83,54 @@ impl Watch {
 
     /// There is nothing to wait for.
     pub fn rest(&mut self) {
-        self.window = None;
-        self.got = 0;
+        *self = Self::new(self.pace);
     }
 
-    /// Ready when too little came while we waited.
+    /// Waits. Ready when too little came while we did.
     pub fn poll_given_up(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let span = self.pace.span;
-        let window = self.window.get_or_insert_with(|| {
-            self.got = 0;
-            Box::pin(sleep(span))
-        });
-        window.as_mut().poll(context)
+        let wait = self.wait.get_or_insert_with(|| Box::pin(sleep(self.left)));
+        wait.as_mut().poll(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    const PACE: Pace = Pace {
+        span: Duration::from_secs(60),
+        bytes: 100,
+    };
+
+    /// Whether the watch gives up when it is made to wait for so long.
+    async fn gives_up(watch: &mut Watch, seconds: u64) -> bool {
+        let wait = poll_fn(|context| watch.poll_given_up(context));
+        timeout(Duration::from_secs(seconds), wait).await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waits_count_together_until_enough_has_come() {
+        let mut watch = Watch::new(PACE);
+        assert!(!gives_up(&mut watch, 50).await);
+        watch.progress(99);
+        assert!(!gives_up(&mut watch, 9).await);
+        watch.progress(1);
+        assert!(!gives_up(&mut watch, 50).await);
+        watch.progress(99);
+        assert!(gives_up(&mut watch, 11).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_we_take_ourselves_counts_against_nobody() {
+        let mut watch = Watch::new(PACE);
+        assert!(!gives_up(&mut watch, 1).await);
+        watch.progress(1);
+        advance(Duration::from_secs(600)).await;
+        assert!(!gives_up(&mut watch, 58).await);
+        assert!(gives_up(&mut watch, 2).await);
     }
 }

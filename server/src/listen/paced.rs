@@ -92,36 +92,29 @@ mod tests {
     use super::*;
 
     const PACE: Pace = Pace {
-        span: Duration::from_millis(100),
+        span: Duration::from_secs(60),
         bytes: 8,
     };
 
-    fn run<T>(future: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
-        runtime.block_on(future)
-    }
-
-    #[test]
-    fn who_reads_nothing_is_given_up() {
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_nothing_is_given_up() {
         let (ours, _theirs) = tokio::io::duplex(16);
-        let error = run(Paced::new(ours, PACE).write_all(&[0; 64])).unwrap_err();
+        let error = Paced::new(ours, PACE).write_all(&[0; 64]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
-    #[test]
-    fn who_reads_slowly_but_steadily_gets_everything() {
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_slowly_but_steadily_gets_everything() {
         let (ours, mut theirs) = tokio::io::duplex(16);
-        let mut ours = Paced::new(ours, PACE);
+        // Gone when it gives up, so that the reader ends too.
+        let sending = async move { Paced::new(ours, PACE).write_all(&[0; 256]).await };
         let reading = async {
             for _ in 0..16 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_secs(50)).await;
                 theirs.read_exact(&mut [0; 16]).await.unwrap();
             }
         };
-        let (sent, ()) = run(async { tokio::join!(ours.write_all(&[0; 256]), reading) });
+        let (sent, ()) = tokio::join!(sending, reading);
         sent.unwrap();
     }
 }
