@@ -31,10 +31,11 @@ impl Default for Patience {
         Self {
             head: Duration::from_secs(10),
             message: Duration::from_secs(10),
-            // What devices ask of servers: 512 bytes a second over a minute, half of the slowest GPRS.
+            // Devices ask 512 bytes a second of servers, half of the slowest GPRS. At that pace a step of 124 KB, the
+            // longest in which the system takes an answer (see `listen`), lasts four minutes.
             pace: Pace {
-                span: Duration::from_secs(60),
-                bytes: 60 * 512,
+                span: Duration::from_secs(300),
+                bytes: 30 << 10,
             },
         }
     }

@@ -9,6 +9,7 @@ use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +25,9 @@ const EACH: u64 = 2;
 const FEWEST: u64 = 16;
 /// Each may hold half a megabyte of an answer.
 const MOST: u32 = 4096;
+/// Bytes that the system holds of an answer without having sent them. Its own measure grows to megabytes, and it wants more
+/// only when a third has gone: such a step would look like standing still for a slow reader.
+const UNSENT: u32 = 64 << 10;
 /// After a connection could not be taken, which the next one most likely cannot either.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -99,7 +103,12 @@ async fn next(
         let place = room.clone().acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, place)),
+                Ok((stream, _)) => {
+                    if let Err(error) = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT) {
+                        tracing::warn!(%error, "a connection will move in long steps");
+                    }
+                    return Some((stream, place));
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be taken");
                     tokio::time::sleep(BREATH).await;

@@ -1,10 +1,15 @@
 //! Clients that take their time, on real sockets.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use millet_server::listen::listen;
 use millet_server::patience::{Pace, Patience};
+use socket2::{Domain, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use crate::engineer::sha256;
 use crate::world::World;
@@ -140,4 +145,60 @@ fn an_upload_may_take_longer_than_a_message() {
     }
     let answer = rest(steady);
     assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+}
+
+/// Far more than the systems of both sides hold.
+const ANSWER: usize = 32 << 20;
+
+/// A server of one long answer: its address.
+fn long_answer(runtime: &Runtime, pace: Pace) -> SocketAddr {
+    let patience = Patience {
+        pace,
+        ..Patience::default()
+    };
+    let router = axum::Router::new().fallback(|| async { vec![0; ANSWER] });
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(listen(listener, router, patience, 4, CancellationToken::new()));
+    address
+}
+
+/// What is read of the long answer by someone who begins with so many pieces of 16 KiB, a moment before each, and then hurries.
+fn read_slowly(address: SocketAddr, pieces: u32, moment: Duration) -> usize {
+    let stream = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    // Left to itself the system lets it grow, and takes steps of a sixteenth of it.
+    stream.set_recv_buffer_size(64 << 10).unwrap();
+    stream.connect(&address.into()).unwrap();
+    let mut stream = TcpStream::from(stream);
+    stream
+        .write_all(b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut piece = vec![0; 16 << 10];
+    let mut read = 0;
+    for _ in 0..pieces {
+        std::thread::sleep(moment);
+        stream.read_exact(&mut piece).unwrap();
+        read += piece.len();
+    }
+    std::thread::sleep(moment);
+    // A connection that was given up ends early, with or without an error.
+    while let Ok(count @ 1..) = stream.read(&mut piece) {
+        read += count;
+    }
+    read
+}
+
+#[test]
+fn an_answer_may_be_taken_slowly_but_not_left() {
+    let runtime = Runtime::new().unwrap();
+    let pace = Pace {
+        span: SHORT * 3,
+        bytes: 30 << 10,
+    };
+    let address = long_answer(&runtime, pace);
+    // Three times what is promised for a span, 512 bytes a second for five minutes, since moments may last longer.
+    let moment = SHORT / 10;
+    let slow = std::thread::spawn(move || read_slowly(address, 90, moment));
+    assert!(read_slowly(address, 0, SHORT * 9) < ANSWER);
+    assert!(slow.join().unwrap() > ANSWER);
 }
