@@ -95,7 +95,14 @@ impl Store {
             .connect(&sqlite_url(path))
             .await
             .map_err(opening)?;
-        sqlx::raw_sql(SCHEMA).execute(&pool).await.map_err(opening)?;
+        // One commit waits for the disk once. IMMEDIATE, so that the second of two first starts waits for the other: who has
+        // begun to read cannot write any more once somebody else has (https://www.sqlite.org/rescode.html#busy_snapshot).
+        let mut tables = pool.begin_with("BEGIN IMMEDIATE").await.map_err(opening)?;
+        sqlx::raw_sql(SCHEMA)
+            .execute(&mut *tables)
+            .await
+            .map_err(opening)?;
+        tables.commit().await.map_err(opening)?;
         Ok(Self { pool })
     }
 
@@ -230,4 +237,37 @@ fn unsigned(row: &AnyRow, name: &'static str) -> Result<u64, StoreError> {
 /// The database's integers are signed; no count, size or sequence comes near 2^63, and one that does stays the largest.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn open_four_times(path: &Path) {
+        let opening: Vec<_> = (0..4)
+            .map(|_| {
+                let path = path.to_owned();
+                tokio::spawn(async move { Store::open(&path).await })
+            })
+            .collect();
+        for store in opening {
+            store.await.unwrap().unwrap().close().await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn several_servers_may_start_on_one_database_at_once() {
+        for _ in 0..5 {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("shared.db");
+            open_four_times(&path).await;
+            // An earlier version left it so.
+            let store = Store::open(&path).await.unwrap();
+            for index in ["DROP INDEX ballot_entry", "DROP INDEX device_first_seen"] {
+                sqlx::raw_sql(index).execute(&store.pool).await.unwrap();
+            }
+            store.close().await;
+            open_four_times(&path).await;
+        }
+    }
 }
