@@ -127,7 +127,7 @@ impl Store {
         Ok(stored.rows_affected() == 1)
     }
 
-    /// Feedback of a build, newest first: at most `most` behind a place.
+    /// Feedback of a build, newest first: at most `most` behind a place. What cannot be read is left out.
     pub async fn feedback(
         &self,
         model: &Model,
@@ -149,13 +149,19 @@ impl Store {
         .await
         .during("read the feedback of a build")?;
         let read = |row: &AnyRow| {
-            let feedback: Feedback = json(row, "body")?;
-            Ok(PublishedFeedback {
+            let said: Said = match json(row, "body") {
+                Err(StoreError::Value { source, .. }) => {
+                    tracing::warn!(%model, %build, reason = %source, "a stored feedback is not shown");
+                    return Ok(None);
+                }
+                said => said?,
+            };
+            Ok(Some(PublishedFeedback {
                 received: instant(row, "received_ms")?,
-                text: feedback.text,
-                entry: feedback.entry,
+                text: said.text,
+                entry: said.entry,
                 device: device_name(&column::<String>(row, "key")?),
-            })
+            }))
         };
         let place = |row: &AnyRow| {
             Ok(FeedbackPlace {
@@ -163,7 +169,11 @@ impl Store {
                 body_sha256: text(row, "body_sha256")?,
             })
         };
-        Page::of(&rows, most, read, place)
+        let page = Page::of(&rows, most, read, place)?;
+        Ok(Page {
+            rows: page.rows.into_iter().flatten().collect(),
+            next: page.next,
+        })
     }
 
     /// The latest ballot of each key, by key: at most `most` behind a key.
@@ -219,6 +229,14 @@ impl Store {
             .during("look up a device key")?;
         row.as_ref().map(|row| instant(row, "first_seen_ms")).transpose()
     }
+}
+
+/// What is shown of a stored feedback. Rows outlive the versions that took them: only what arrives must hold nothing else.
+#[derive(serde::Deserialize)]
+struct Said {
+    text: String,
+    #[serde(default)]
+    entry: Option<EntryId>,
 }
 
 /// The name that people see of a device: enough to recognise the same one, no more.

@@ -3,6 +3,7 @@ use millet_protocol::api::{Ballots, FeedbackList, RolloutStatus, StartRollout};
 use millet_protocol::{FORMAT, Feedback, MessageKind, Outcome, Report, SignedMessage, Vote};
 use millet_rollout::{Ballot, tally};
 use millet_server::bounds::Bounds;
+use millet_server::store::FeedbackRow;
 use millet_signing::{Ed25519Key, Signer};
 
 use crate::engineer::{Engineer, key, model, name};
@@ -153,6 +154,37 @@ fn feedback_is_signed_kept_once_and_shown() {
     );
     assert!(!page.contains("<b>dark"), "{page}");
     assert!(page.contains("Fri 20 Nov, 20:01 CST"), "{page}");
+}
+
+#[test]
+fn what_an_earlier_version_stored_spoils_no_list() {
+    let (world, _) = world();
+    let device = key(1);
+    let said = feedback(&device, "Too bright.");
+    let with = |field: &str| said.body.replacen('{', &format!("{{{field},"), 1);
+    let strange = message(&device, MessageKind::Feedback, with("\"mood\":\"good\""));
+    assert_eq!(world.post_as("", "/feedback", &strange).problem(), "json");
+
+    let feedback: Feedback = serde_json::from_str(&said.body).unwrap();
+    let unreadable = message(&device, MessageKind::Feedback, "{\"words\":\"No.\"}".to_owned());
+    let server = world.server();
+    let now = world.now();
+    world.block_on(async move {
+        for message in [strange, unreadable] {
+            let row = FeedbackRow {
+                message,
+                feedback: feedback.clone(),
+            };
+            let state = server.state();
+            state.store.put_feedback(&row, &state.bounds, now).await.unwrap();
+        }
+    });
+    let list: FeedbackList = world.get("/api/v1/models/rubik/builds/V6.11.47/feedback").json();
+    let texts: Vec<_> = list.feedback.iter().map(|one| one.text.as_str()).collect();
+    assert_eq!(texts, ["Too bright."]);
+    let page = world.get("/");
+    assert_eq!(page.status, 200);
+    assert!(String::from_utf8(page.body).unwrap().contains("Too bright."));
 }
 
 #[test]
