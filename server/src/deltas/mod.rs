@@ -124,7 +124,8 @@ impl Worker {
         else {
             return Ok(false);
         };
-        // A worker that is killed by its job, again and again, must not take the server with it for ever.
+        // A worker that is killed by its job, again and again, must not take the server with it for ever. Whether it was the
+        // job or somebody who restarted the server, a death does not say: it counts as trouble that may pass.
         if job.attempts > ATTEMPTS_IN_TROUBLE {
             let error = job
                 .error
