@@ -5,7 +5,7 @@ mod fake;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use fake::{FakeServer, PROMOTE, PUBLISH, Workshop, noise};
+use fake::{FakeServer, OTHER_KEYS, PROMOTE, PUBLISH, Workshop, noise};
 use serde_json::Value;
 
 fn with_model() -> (FakeServer, Workshop) {
@@ -219,10 +219,11 @@ fn setting_up_can_be_repeated() {
         &["model", "add", "rubik"],
         &["rubik has builds", "millet sign request --out FILE"],
     );
-    let asked = workshop.ok(&["sign", "request", "--out", "keys.json", "--yes"]);
+    let [request, sign, import] = OTHER_KEYS;
+    let asked = workshop.ok(request);
     assert!(asked.stderr.contains("stays: rubik V1 "), "{}", asked.stderr);
-    workshop.ok(&["sign", "keys.json", "--yes"]);
-    workshop.ok(&["sign", "import", "keys.json", "--yes"]);
+    workshop.ok(sign);
+    workshop.ok(import);
     workshop.ok(&publish("V2", &[]));
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use fake::{FakeServer, Finished, PROMOTE, PUBLISH, Workshop, noise};
+use fake::{FakeServer, Finished, NEW_MODEL, OTHER_KEYS, PROMOTE, PUBLISH, Workshop, noise};
 
 fn tool(program: &str, arguments: &[&str], workshop: &Workshop) -> String {
     let output = Command::new(program)
@@ -41,9 +41,12 @@ fn the_script_of_the_documentation_signs() {
     let (script, _) = rest.split_once("```").unwrap();
     let (_server, workshop) = with_images();
     executable(&workshop, "signer/openssl-key", script);
-    for (round, new) in [
-        ["-algorithm", "ed25519"].as_slice(),
-        &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+    for (round, (new, trusted)) in [
+        (["-algorithm", "ed25519"].as_slice(), NEW_MODEL.as_slice()),
+        (
+            &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"],
+            &OTHER_KEYS,
+        ),
     ]
     .into_iter()
     .enumerate()
@@ -64,7 +67,9 @@ fn the_script_of_the_documentation_signs() {
             }
             _ => workshop.change_config("keys/openssl0.", "keys/openssl1."),
         }
-        workshop.ok(&["model", "add", "rubik"]);
+        for command in trusted {
+            workshop.ok(command);
+        }
         workshop.ok(&PUBLISH);
     }
     workshop.ok(&PROMOTE);
@@ -248,10 +253,12 @@ mod softhsm {
     fn both_kinds_of_keys_sign() {
         let token = Token::new();
         let mut before = "file:keys/builds1.key".to_owned();
-        for id in ["%01", "%02"] {
+        for (id, trusted) in [("%01", NEW_MODEL.as_slice()), ("%02", &OTHER_KEYS)] {
             let uri = format!("{TOKEN};object=builds;id={id}?module-path={MODULE}&pin-source=pin");
             token.workshop.change_config(&before, &uri);
-            token.run(&["model", "add", "rubik"]).ok();
+            for command in trusted {
+                token.run(command).ok();
+            }
             token.run(&PUBLISH).ok();
             let shown = token.run(&["key", "show", &uri]).ok().stdout;
             assert!(

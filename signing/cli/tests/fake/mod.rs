@@ -40,6 +40,16 @@ pub const PROMOTE: [&str; 7] = [
     "V1",
 ];
 
+/// Has millet.toml's keys sign for a model that is new.
+pub const NEW_MODEL: [&[&str]; 1] = [&["model", "add", "rubik"]];
+
+/// Has other keys sign for a model that has builds.
+pub const OTHER_KEYS: [&[&str]; 3] = [
+    &["sign", "request", "--out", "keys.json", "--yes"],
+    &["sign", "keys.json", "--yes"],
+    &["sign", "import", "keys.json", "--yes"],
+];
+
 /// A folder in which a release engineer works.
 pub struct Workshop {
     folder: tempfile::TempDir,
