@@ -257,19 +257,21 @@ impl Error {
 
     /// The error and its sources, on one line: for talk about what the agent goes on after.
     pub fn chain(&self) -> String {
-        let first: &(dyn std::error::Error + 'static) = self;
-        let errors = std::iter::successors(Some(first), |error| error.source());
-        errors.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+        let errors = self.errors().map(ToString::to_string);
+        errors.collect::<Vec<_>>().join(": ")
     }
 
     /// How long the server asked to be left alone, if that is why the pass ended.
     pub fn busy(&self) -> Option<Duration> {
-        let first: &(dyn std::error::Error + 'static) = self;
-        let mut errors = std::iter::successors(Some(first), |error| error.source());
-        errors.find_map(|error| match error.downcast_ref() {
+        self.errors().find_map(|error| match error.downcast_ref() {
             Some(HttpError::Busy(asked)) => Some(*asked),
             _ => None,
         })
+    }
+
+    fn errors(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        let first: &(dyn std::error::Error + 'static) = self;
+        std::iter::successors(Some(first), |error| error.source())
     }
 
     /// Whether it may go away by itself: the network, not the content.

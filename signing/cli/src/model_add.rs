@@ -55,10 +55,7 @@ pub fn run(args: &Args, config: &Config, edge: &Edge) -> anyhow::Result<()> {
     }
 
     let builds = repository.set().delegated(&role);
-    let same_builders = current
-        .authority(&role)
-        .is_some_and(|authority| authority.is(builders.public(), builders.threshold()));
-    if !same_builders && builds.is_some_and(|builds| !builds.targets.is_empty()) {
+    if !unchanged(&roles[0]) && builds.is_some_and(|builds| !builds.targets.is_empty()) {
         // Perhaps a thief published one of them.
         bail!(
             "{model} has builds, and whoever signs them with other keys vouches for each: `millet sign request --out FILE` \

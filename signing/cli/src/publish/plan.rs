@@ -177,7 +177,7 @@ fn difference(
         )));
     }
     let notes = args.notes.as_deref().map(notes::read).transpose()?;
-    let other_notes = notes.is_some() && notes.as_ref() != published.notes.get(&args.notes_language);
+    let other_notes = differs(notes.as_ref(), published.notes.get(&args.notes_language));
     let other_entries = !args.entries.is_empty() && args.entries != published.entries;
     let other_issues = !args.known_issues.is_empty() && args.known_issues != published.known_issues;
     Ok((other_notes || other_entries || other_issues).then(|| {
