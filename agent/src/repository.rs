@@ -138,10 +138,9 @@ impl Repository {
         if roles.contains(&targets::builds_role(&self.model).as_str()) {
             return Ok(());
         }
-        let model = |role: &&str| role.strip_prefix("builds.")?.parse::<Model>().ok();
         let models: Vec<String> = roles
             .iter()
-            .filter_map(model)
+            .filter_map(|role| targets::model_of("builds.", role))
             .map(|model| model.to_string())
             .collect();
         Err(Error::NoModel {

@@ -36,3 +36,8 @@ pub fn deltas_role(model: &Model) -> String {
 pub fn rollouts_role(model: &Model) -> String {
     format!("rollouts.{model}")
 }
+
+/// The model of a delegated role of this kind: of `builds.rubik` it is `rubik`, when `kind` is `builds.`.
+pub fn model_of(kind: &str, role: &str) -> Option<Model> {
+    role.strip_prefix(kind)?.parse().ok()
+}

@@ -118,7 +118,7 @@ impl Repository {
         let targets: Targets = verify(&targets.body, &authority).map_err(failed("targets"))?;
         let mut builds = BTreeMap::new();
         for (role, file) in files {
-            let Some(model) = model_of("builds.", role) else {
+            let Some(model) = targets::model_of("builds.", role) else {
                 continue;
             };
             let authority = targets
@@ -164,13 +164,8 @@ impl Repository {
     pub fn models(&self) -> impl Iterator<Item = Model> {
         self.targets
             .delegated_roles()
-            .filter_map(|role| model_of("builds.", &role.name))
+            .filter_map(|role| targets::model_of("builds.", &role.name))
     }
-}
-
-/// The model of a role such as `builds.rubik`.
-pub fn model_of(prefix: &str, role: &str) -> Option<Model> {
-    role.strip_prefix(prefix)?.parse().ok()
 }
 
 /// How long a signature of an online role lasts; nothing for offline roles.
@@ -178,8 +173,8 @@ pub fn online_lifetime(role: &str) -> Option<SignedDuration> {
     match role {
         "timestamp" => Some(lifetime::TIMESTAMP),
         "snapshot" => Some(lifetime::SNAPSHOT),
-        _ if model_of("deltas.", role).is_some() => Some(lifetime::DELTAS),
-        _ if model_of("rollouts.", role).is_some() => Some(lifetime::ROLLOUTS),
+        _ if targets::model_of("deltas.", role).is_some() => Some(lifetime::DELTAS),
+        _ if targets::model_of("rollouts.", role).is_some() => Some(lifetime::ROLLOUTS),
         _ => None,
     }
 }

@@ -372,8 +372,8 @@ impl Touched {
         for role in renew {
             touched.snapshot |= role == "snapshot";
             touched.timestamp |= role == "timestamp";
-            touched.deltas.extend(crate::held::model_of("deltas.", role));
-            touched.rollouts.extend(crate::held::model_of("rollouts.", role));
+            touched.deltas.extend(targets::model_of("deltas.", role));
+            touched.rollouts.extend(targets::model_of("rollouts.", role));
         }
         touched
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use millet_protocol::api::Publication;
+use millet_protocol::targets::model_of;
 use millet_protocol::{Model, Sha256Digest};
 use millet_signing::metadata::{DelegatedRole, Role, Root, Targets};
 use millet_signing::{Authority, TrustError, verify, verify_first_root, verify_next_root};
 use sha2::{Digest, Sha256};
 
 use super::{PublishError, role_of};
-use crate::held::{Held, model_of};
+use crate::held::Held;
 use crate::keys::OnlineKeys;
 use crate::metadata_writer::WriteError;
 use crate::store::SignedFile;

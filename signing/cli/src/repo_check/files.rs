@@ -46,7 +46,7 @@ pub fn check(
                 check.problem(path, "stands in the list of models, which should name no files");
             }
         }
-        let Some(model) = model_of("builds.", role) else {
+        let Some(model) = targets::model_of("builds.", role) else {
             continue;
         };
         let manifests = check.builds(&model, list);
@@ -54,7 +54,7 @@ pub fn check(
     }
     for (role, list) in &lists {
         for (kind, document) in [("deltas.", false), ("rollouts.", true)] {
-            let Some(manifests) = model_of(kind, role).and_then(|model| builds.get(&model)) else {
+            let Some(manifests) = targets::model_of(kind, role).and_then(|model| builds.get(&model)) else {
                 continue;
             };
             for (path, file) in &list.targets {
@@ -213,8 +213,4 @@ impl Check<'_> {
             Ok(_) => self.problem(path, "is not the file that was signed"),
         }
     }
-}
-
-fn model_of(kind: &str, role: &str) -> Option<Model> {
-    role.strip_prefix(kind)?.parse().ok()
 }
